@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# build.sh [etcd] [kubernetes] [helm]: builds the pinned binaries into .cache/kubernetes/bin; without arguments, all of them.
+#
+# What is pinned is said once, in the go.mod files beside this script. A stamp beside each binary holds the hash of what it was built from, so
+# that a second call does nothing. Ready binaries (ENDSTATE_KUBE_BIN_DIR) or a ready cluster (ENDSTATE_KUBECONFIG) mean that nothing of
+# Kubernetes is built from Go; helm is no part of a cluster and is then taken from that directory or the PATH if it is there.
+set -euo pipefail
+# shellcheck source=hack/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../../hack/lib.sh"
+
+here=$ROOT/e2e/kubernetes
+bin=$ROOT/.cache/kubernetes/bin
+(($# > 0)) || set -- etcd kubernetes helm
+
+pinned() { awk -v module="$2" '{ for (i = 1; i < NF; i++) if ($i == module && $(i + 1) ~ /^v/) { print $(i + 1); exit } }' "$1/go.mod"; }
+
+# Version numbers go where the programs look for them; without them kube-apiserver says v0.0.0-master and refuses to compare itself with anything.
+kubernetes_flags() {
+  local version major minor package flags=
+  version=$(pinned "$here" k8s.io/kubernetes)
+  IFS=. read -r major minor _ <<<"${version#v}"
+  for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
+    flags+=" -X $package.gitVersion=$version -X $package.gitMajor=$major -X $package.gitMinor=$minor -X $package.gitTreeState=clean"
+  done
+  printf '%s' "$flags"
+}
+
+# helm compares a chart's kubeVersion with the version of its client library, which its own Makefile passes the same way.
+helm_flags() {
+  local client minor package flags
+  client=$(pinned "$here/helm" k8s.io/client-go)
+  IFS=. read -r _ minor _ <<<"${client#v}"
+  flags=" -X helm.sh/helm/v3/internal/version.version=$(pinned "$here/helm" helm.sh/helm/v3)"
+  for package in pkg/lint/rules pkg/chartutil; do
+    flags+=" -X helm.sh/helm/v3/$package.k8sVersionMajor=1 -X helm.sh/helm/v3/$package.k8sVersionMinor=$minor"
+  done
+  printf '%s' "$flags"
+}
+
+# build NAME DIRECTORY PACKAGE LDFLAGS
+build() {
+  local name=$1 directory=$2 package=$3 flags="-s -w$4" stamp
+  stamp=$({
+    cat "$directory/go.mod" "$directory/go.sum"
+    printf '%s\n' "$package" "$flags" "$(uname -m)"
+  } | sha256sum | cut -d ' ' -f 1)
+  [[ ! -x $bin/$name || ! -f $bin/.$name.stamp || $(<"$bin/.$name.stamp") != "$stamp" ]] || return 0
+  [[ -n ${go:-} ]] || go=$("$here/go.sh")
+  local -a command=(env CGO_ENABLED=0 GOTOOLCHAIN=local "$go" build -C "$directory" -buildvcs=false -trimpath -ldflags "$flags" -o "$bin/$name.part" "$package")
+  with_progress "building $name $(pinned "$directory" "$(module_of "$package")")" "$bin/$name.log" "${command[@]}" ||
+    fail "$name could not be built"
+  mv -f "$bin/$name.part" "$bin/$name"
+  printf '%s\n' "$stamp" >"$bin/.$name.stamp"
+  rm -f "$bin/$name.log"
+}
+module_of() {
+  case $1 in
+    */cmd/*) printf '%s' "${1%%/cmd/*}" ;;
+    *) printf '%s' "$1" ;;
+  esac
+}
+
+build_target() {
+  case $1 in
+    etcd)
+      build etcd "$here/etcd" go.etcd.io/etcd/server/v3 ''
+      build etcdctl "$here/etcd" go.etcd.io/etcd/etcdctl/v3 ''
+      ;;
+    kubernetes)
+      local name
+      for name in kube-apiserver kubectl kube-controller-manager kube-scheduler; do
+        build "$name" "$here" "k8s.io/kubernetes/cmd/$name" "$(kubernetes_flags)"
+      done
+      ;;
+    helm) build helm "$here/helm" helm.sh/helm/v3/cmd/helm "$(helm_flags)" ;;
+    *) fail "build.sh knows etcd, kubernetes and helm, not '$1'" ;;
+  esac
+}
+
+given_ready() {
+  local name
+  case $1 in
+    etcd) set -- etcd ;;
+    kubernetes) set -- kube-apiserver kube-controller-manager kube-scheduler kubectl ;;
+    helm)
+      [[ -z ${ENDSTATE_KUBE_BIN_DIR:-}${ENDSTATE_KUBECONFIG:-} ]] && return 1
+      [[ -x ${ENDSTATE_KUBE_BIN_DIR:-}/helm ]] || command -v helm >/dev/null
+      return
+      ;;
+  esac
+  [[ -z ${ENDSTATE_KUBECONFIG:-} ]] || return 0
+  [[ -n ${ENDSTATE_KUBE_BIN_DIR:-} ]] || return 1
+  for name in "$@"; do
+    [[ -x $ENDSTATE_KUBE_BIN_DIR/$name ]] || fail "ENDSTATE_KUBE_BIN_DIR ($ENDSTATE_KUBE_BIN_DIR) has no $name"
+  done
+}
+
+mkdir -p "$bin"
+exec 9>"$ROOT/.cache/kubernetes/.build.lock"
+flock -w 3600 9 || fail "another build of the Kubernetes binaries doesn't end"
+for target in "$@"; do
+  given_ready "$target" || build_target "$target"
+done
