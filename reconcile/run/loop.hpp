@@ -118,7 +118,9 @@ struct Snapshot {  // what observe gets
 // A change of `kind` in a cluster's cache enqueues keys. old_object is null for an add, new_object for a delete.
 struct Source {
   const Kind* kind = nullptr;
-  bool remote = false;     // in every connected business cluster (the meta cluster included, as connection ""), not only in ""
+  bool remote = false;  // in every connected business cluster (the meta cluster included, as connection ""), not only in ""
+  std::string
+      name_space{};  // only this namespace is watched (least privilege: a Role is enough); "": all. The same for all sources of a kind
   std::string selector{};  // query of list and watch, e.g. "labelSelector=..."; the same for all sources of a kind
   std::function<void(const View& view, std::string_view cluster, const void* old_object, const void* new_object,
                      const std::function<void(Key)>& enqueue)>
