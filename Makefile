@@ -1,0 +1,41 @@
+# The front door. Every target is one script, which says in its head what it takes from the environment; `make help` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help setup build up down demo test bench lint format generate
+export SIM_HOSTS ENDSTATE_KUBECONFIG ENDSTATE_KUBE_BIN_DIR
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what is missing: Debian packages, Kubernetes binaries (from Go modules)
+	@hack/setup.sh
+
+build: ## compile the programs into build/bin
+	@hack/setup.sh --without-helm
+	@hack/build.sh
+
+up: build ## start Kubernetes, the operator and a fleet of SIM_HOSTS=200 simulated hosts, all on loopback
+	@hack/up.sh
+
+down: ## stop exactly what `make up` started
+	@hack/down.sh
+
+demo: ## play the whole story: create, scale, upgrade, fail and roll back, crash and recover, delete
+	@hack/setup.sh --without-helm
+	@e2e/demo/demo.sh
+
+test: ## unit tests, and integration tests on a real API server of their own
+	@hack/setup.sh
+	@hack/test.sh
+
+bench: build ## measure speed, memory and API writes with 2,000 simulated hosts
+	@e2e/bench/run.sh
+
+lint: ## format, clang-tidy, shellcheck, chart, and that generated files are fresh
+	@hack/setup.sh
+	@hack/lint.sh
+
+format: ## rewrite the sources in the house format
+	@hack/format.sh
+
+generate: build ## write what is generated: CRDs, docs/api.md, the chart's copies
+	@hack/generate.sh
