@@ -18,6 +18,7 @@
 // IntOrPercent        integer or "10%"                          never (use optional)
 // Labels              object of strings                         empty
 // Json                anything, kept as raw text                empty
+// JsonOf<T>           as T, kept as raw text                    empty
 // std::vector<T>      array                                     empty
 // a described struct  object                                    all its fields are absent and it is not required
 #pragma once
@@ -109,6 +110,13 @@ struct Json {
   friend bool operator==(const Json&, const Json&) = default;
 };
 
+// A described T that is passed on unread: the schema is T's, the record holds one shared text. encode() makes it, decode<T>() reads it.
+template <class T>
+struct JsonOf : Json {
+  using Schema = T;
+  friend bool operator==(const JsonOf&, const JsonOf&) = default;
+};
+
 struct Type;
 struct Cel {
   std::string_view rule, message;
@@ -171,7 +179,7 @@ struct Type {
   std::span<const Field> fields{};                             // object
   std::span<const Cel> checks{};                               // object
   std::span<const std::string_view> names{};                   // enum (of std::uint8_t): index is the value
-  const Type* item = nullptr;                                  // of a list or an optional
+  const Type* item = nullptr;                                  // of a list, an optional, or a JsonOf
   void* (*grow)(void*) = nullptr;                              // list: append one; optional: engage; returns the new item
   void (*clear)(void*) = nullptr;                              // list, optional
   std::span<const std::byte> (*items)(const void*) = nullptr;  // list: all; optional: none or one
@@ -253,6 +261,8 @@ consteval Type make_type() {
     return {.kind = K::labels};
   else if constexpr (std::same_as<T, Json>)
     return {.kind = K::json};
+  else if constexpr (std::derived_from<T, Json>)
+    return {.kind = K::json, .item = &type_of<typename T::Schema>};
   else if constexpr (std::is_enum_v<T>) {
     static_assert(sizeof(T) == 1, "a described enum is an enum class : std::uint8_t");
     return {.kind = K::names, .doc = described<T>.doc, .names = described<T>.names};

@@ -1,0 +1,184 @@
+// Every name that endstate writes into or reads out of objects that others see too: changing one breaks users.
+#pragma once
+#include <string_view>
+
+namespace endstate::v1alpha1 {
+
+inline constexpr std::string_view group = "endstate.dev";
+inline constexpr std::string_view version = "v1alpha1";
+inline constexpr std::string_view system_namespace = "endstate-system";
+inline constexpr std::string_view category = "endstate";
+
+namespace label {
+inline constexpr std::string_view cluster_name = "endstate.dev/cluster-name";    // Machine, Node, GuardLedger, Host when claimed
+inline constexpr std::string_view set_name = "endstate.dev/set-name";            // Machine
+inline constexpr std::string_view set_uid = "endstate.dev/set-uid";              // ControllerRevision: the only thing it is found by
+inline constexpr std::string_view revision = "endstate.dev/revision";            // Machine: the ControllerRevision hash that it should have
+inline constexpr std::string_view condition_for = "endstate.dev/condition-for";  // ConfigMap with external conditions of a machine
+}  // namespace label
+
+namespace annotation {
+inline constexpr std::string_view paused = "endstate.dev/paused";                                // any value: no loop touches the object
+inline constexpr std::string_view delete_machine = "endstate.dev/delete-machine";                // goes first when its set shrinks
+inline constexpr std::string_view skip_remediation = "endstate.dev/skip-remediation";            // repair leaves it alone
+inline constexpr std::string_view remediate_machine = "endstate.dev/remediate-machine";          // repair takes it now
+inline constexpr std::string_view exclude_node_draining = "endstate.dev/exclude-node-draining";  // deleted without a drain
+inline constexpr std::string_view delete_protection = "endstate.dev/delete-protection";          // Always | Cascading
+inline constexpr std::string_view reset_breaker = "endstate.dev/reset-breaker";                  // ChangeBudget: <namespace>/<cluster>
+inline constexpr std::string_view update_order = "endstate.dev/update-order";                    // Machine: integer, lower goes first
+inline constexpr std::string_view promote = "endstate.dev/promote";                              // <revision>[/<step>], one-shot
+inline constexpr std::string_view reject = "endstate.dev/reject";                                // <revision>, one-shot
+inline constexpr std::string_view retry = "endstate.dev/retry";                                  // <revision>, one-shot
+inline constexpr std::string_view owned = "endstate.dev/owned";      // Node: JSON of the labels and taints that endstate set on it
+inline constexpr std::string_view machine = "endstate.dev/machine";  // Node: <namespace>/<name> of its Machine
+inline constexpr std::string_view pre_drain_hook_prefix = "pre-drain.delete.hook.endstate.dev/";
+inline constexpr std::string_view pre_terminate_hook_prefix = "pre-terminate.delete.hook.endstate.dev/";
+}  // namespace annotation
+
+namespace protection {                                      // values of annotation::delete_protection
+inline constexpr std::string_view always = "Always";        // never deleted while the annotation stands
+inline constexpr std::string_view cascading = "Cascading";  // never deleted while anything belongs to it
+}  // namespace protection
+
+namespace taint {                                                        // effect NoSchedule, always
+inline constexpr std::string_view not_ready = "endstate.dev/not-ready";  // kubelets register with it
+inline constexpr std::string_view isolated = "endstate.dev/isolated";
+inline constexpr std::string_view no_schedule = "NoSchedule";
+}  // namespace taint
+
+namespace finalizer {
+inline constexpr std::string_view machine = "endstate.dev/machine";
+inline constexpr std::string_view cluster = "endstate.dev/cluster";
+inline constexpr std::string_view in_use = "endstate.dev/in-use";  // package versions
+}  // namespace finalizer
+
+namespace condition {
+// kstatus: every kind that a loop drives.
+inline constexpr std::string_view ready = "Ready";
+inline constexpr std::string_view reconciling = "Reconciling";
+inline constexpr std::string_view stalled = "Stalled";
+// Shared.
+inline constexpr std::string_view available = "Available";
+inline constexpr std::string_view paused = "Paused";
+inline constexpr std::string_view deleting = "Deleting";
+// Cluster.
+inline constexpr std::string_view connected = "Connected";
+inline constexpr std::string_view control_plane_ready = "ControlPlaneReady";
+inline constexpr std::string_view machines_ready = "MachinesReady";
+// MachineSet.
+inline constexpr std::string_view rolling_out = "RollingOut";
+inline constexpr std::string_view scaling_up = "ScalingUp";
+inline constexpr std::string_view scaling_down = "ScalingDown";
+inline constexpr std::string_view up_to_date = "UpToDate";
+// Machine.
+inline constexpr std::string_view host_claimed = "HostClaimed";
+inline constexpr std::string_view packages_ready = "PackagesReady";
+inline constexpr std::string_view node_ready = "NodeReady";
+inline constexpr std::string_view scheduling_open = "SchedulingOpen";
+inline constexpr std::string_view drained = "Drained";
+// Host, HostAssignment.
+inline constexpr std::string_view agent_alive = "AgentAlive";
+// MetricSource.
+inline constexpr std::string_view reachable = "Reachable";
+}  // namespace condition
+
+// Reasons come in pairs where a condition has two sides (Cluster API's habit): RollingOut/NotRollingOut.
+namespace reason {
+inline constexpr std::string_view ready = "Ready";
+inline constexpr std::string_view not_ready = "NotReady";
+inline constexpr std::string_view unknown = "Unknown";
+inline constexpr std::string_view progressing = "Progressing";
+inline constexpr std::string_view up_to_date = "UpToDate";
+inline constexpr std::string_view not_up_to_date = "NotUpToDate";
+inline constexpr std::string_view not_stalled = "NotStalled";
+inline constexpr std::string_view paused = "Paused";
+inline constexpr std::string_view not_paused = "NotPaused";
+inline constexpr std::string_view deleting = "Deleting";
+inline constexpr std::string_view not_deleting = "NotDeleting";
+inline constexpr std::string_view delete_protected = "DeleteProtected";
+inline constexpr std::string_view waiting_for_permit = "WaitingForPermit";
+// References.
+inline constexpr std::string_view cluster_not_found = "ClusterNotFound";
+inline constexpr std::string_view cluster_deleting = "ClusterDeleting";
+inline constexpr std::string_view package_not_found = "PackageNotFound";
+inline constexpr std::string_view secret_not_found = "SecretNotFound";
+inline constexpr std::string_view invalid_spec = "InvalidSpec";
+inline constexpr std::string_view not_supported = "NotSupported";
+// Cluster.
+inline constexpr std::string_view connected = "Connected";
+inline constexpr std::string_view connecting = "Connecting";
+inline constexpr std::string_view connection_lost = "ConnectionLost";
+inline constexpr std::string_view machines_remain = "MachinesRemain";
+// MachineSet.
+inline constexpr std::string_view rolling_out = "RollingOut";
+inline constexpr std::string_view not_rolling_out = "NotRollingOut";
+inline constexpr std::string_view rolling_back = "RollingBack";
+inline constexpr std::string_view rolled_back = "RolledBack";
+inline constexpr std::string_view revision_rejected = "RevisionRejected";
+inline constexpr std::string_view waiting_for_promotion = "WaitingForPromotion";
+inline constexpr std::string_view step_pause = "StepPause";
+inline constexpr std::string_view waiting_for_set = "WaitingForSet";
+inline constexpr std::string_view progress_deadline_exceeded = "ProgressDeadlineExceeded";
+inline constexpr std::string_view too_many_failures = "TooManyFailures";
+inline constexpr std::string_view machines_lost = "MachinesLost";
+inline constexpr std::string_view scaling_up = "ScalingUp";
+inline constexpr std::string_view not_scaling_up = "NotScalingUp";
+inline constexpr std::string_view scaling_down = "ScalingDown";
+inline constexpr std::string_view not_scaling_down = "NotScalingDown";
+inline constexpr std::string_view available = "Available";
+inline constexpr std::string_view not_available = "NotAvailable";
+inline constexpr std::string_view selector_overlap = "SelectorOverlap";
+// Machine.
+inline constexpr std::string_view claimed = "Claimed";
+inline constexpr std::string_view no_free_host = "NoFreeHost";
+inline constexpr std::string_view host_not_found = "HostNotFound";
+inline constexpr std::string_view host_not_claimable = "HostNotClaimable";
+inline constexpr std::string_view waiting_for_agent = "WaitingForAgent";
+inline constexpr std::string_view agent_silent = "AgentSilent";
+inline constexpr std::string_view host_lost = "HostLost";
+inline constexpr std::string_view package_failed = "PackageFailed";
+inline constexpr std::string_view packages_pending = "PackagesPending";
+inline constexpr std::string_view waiting_for_node = "WaitingForNode";
+inline constexpr std::string_view node_gone = "NodeGone";
+inline constexpr std::string_view node_unhealthy = "NodeUnhealthy";
+inline constexpr std::string_view node_name_taken = "NodeNameTaken";
+inline constexpr std::string_view gates_not_true = "GatesNotTrue";
+inline constexpr std::string_view scheduling_open = "SchedulingOpen";
+inline constexpr std::string_view scheduling_closed = "SchedulingClosed";
+inline constexpr std::string_view draining = "Draining";
+inline constexpr std::string_view drained = "Drained";
+inline constexpr std::string_view drain_blocked = "DrainBlocked";
+inline constexpr std::string_view drain_timed_out = "DrainTimedOut";
+inline constexpr std::string_view drain_skipped = "DrainSkipped";
+inline constexpr std::string_view waiting_for_hook = "WaitingForHook";
+inline constexpr std::string_view machine_timed_out = "MachineTimedOut";
+// Packages.
+inline constexpr std::string_view in_use = "InUse";
+inline constexpr std::string_view not_in_use = "NotInUse";
+// Guard: why a permit was refused (status.blockedBy.reason).
+inline constexpr std::string_view window_full = "WindowFull";
+inline constexpr std::string_view max_concurrent = "MaxConcurrent";
+inline constexpr std::string_view max_unavailable = "MaxUnavailable";
+inline constexpr std::string_view schedule_closed = "ScheduleClosed";
+inline constexpr std::string_view breaker_open = "BreakerOpen";
+inline constexpr std::string_view ledger_missing = "LedgerMissing";
+inline constexpr std::string_view ledger_full = "LedgerFull";
+inline constexpr std::string_view caches_not_synced = "CachesNotSynced";
+}  // namespace reason
+
+// Operation names as budgets know them (PermitRequest::operation, ChangeBudget limits' operations).
+namespace operation {
+inline constexpr std::string_view machine_create = "MachineCreate";
+inline constexpr std::string_view machine_update = "MachineUpdate";
+inline constexpr std::string_view machine_rollback = "MachineRollback";
+inline constexpr std::string_view machine_repair = "MachineRepair";
+inline constexpr std::string_view machine_reinstall = "MachineReinstall";
+inline constexpr std::string_view machine_delete = "MachineDelete";
+inline constexpr std::string_view close_scheduling = "CloseScheduling";
+inline constexpr std::string_view control_plane_update = "ControlPlaneUpdate";
+inline constexpr std::string_view control_plane_rollback = "ControlPlaneRollback";
+inline constexpr std::string_view certificate_rotation = "CertificateRotation";
+inline constexpr std::string_view teardown = "Teardown";
+}  // namespace operation
+
+}  // namespace endstate::v1alpha1
