@@ -29,6 +29,10 @@ inline constexpr std::string_view update_order = "endstate.dev/update-order";   
 inline constexpr std::string_view promote = "endstate.dev/promote";                              // <revision>[/<step>], one-shot
 inline constexpr std::string_view reject = "endstate.dev/reject";                                // <revision>, one-shot
 inline constexpr std::string_view retry = "endstate.dev/retry";                                  // <revision>, one-shot
+// Machine: so long an operation of it may take (its set's rollout.machineTimeoutSeconds); absent: 1800.
+inline constexpr std::string_view operation_timeout = "endstate.dev/operation-timeout-seconds";
+// Machine: the revision that was assigned while it was unavailable already: its trouble doesn't speak against that revision.
+inline constexpr std::string_view was_unavailable = "endstate.dev/was-unavailable";
 inline constexpr std::string_view owned = "endstate.dev/owned";      // Node: JSON of the labels and taints that endstate set on it
 inline constexpr std::string_view machine = "endstate.dev/machine";  // Node: <namespace>/<name> of its Machine
 inline constexpr std::string_view pre_drain_hook_prefix = "pre-drain.delete.hook.endstate.dev/";
@@ -49,6 +53,7 @@ inline constexpr std::string_view no_schedule = "NoSchedule";
 namespace finalizer {
 inline constexpr std::string_view machine = "endstate.dev/machine";
 inline constexpr std::string_view cluster = "endstate.dev/cluster";
+inline constexpr std::string_view machine_set = "endstate.dev/machine-set";
 inline constexpr std::string_view in_use = "endstate.dev/in-use";  // package versions
 }  // namespace finalizer
 
@@ -121,6 +126,15 @@ inline constexpr std::string_view waiting_for_set = "WaitingForSet";
 inline constexpr std::string_view progress_deadline_exceeded = "ProgressDeadlineExceeded";
 inline constexpr std::string_view too_many_failures = "TooManyFailures";
 inline constexpr std::string_view machines_lost = "MachinesLost";
+inline constexpr std::string_view machine_failed = "MachineFailed";
+inline constexpr std::string_view rejected_by_user = "RejectedByUser";
+inline constexpr std::string_view promotion_timed_out = "PromotionTimedOut";
+inline constexpr std::string_view rollback_too_large = "RollbackTooLarge";
+inline constexpr std::string_view analysis_not_supported = "AnalysisNotSupported";
+inline constexpr std::string_view revision_not_found = "RevisionNotFound";
+inline constexpr std::string_view partition_reached = "PartitionReached";
+inline constexpr std::string_view no_machine_to_update = "NoMachineToUpdate";
+inline constexpr std::string_view machines_protected = "MachinesProtected";
 inline constexpr std::string_view scaling_up = "ScalingUp";
 inline constexpr std::string_view not_scaling_up = "NotScalingUp";
 inline constexpr std::string_view scaling_down = "ScalingDown";
