@@ -23,6 +23,4 @@ Error api_error(int http_status, std::string_view body, bool write = false, std:
 // The error that a frame of a watch carries ({"type":"ERROR","object":{"kind":"Status",...}}); nullopt for every other event. Cheap.
 std::optional<Error> watch_error(std::string_view frame);
 
-constexpr bool is_read(Verb verb) { return verb == Verb::get || verb == Verb::list || verb == Verb::watch; }
-
 }  // namespace reconcile

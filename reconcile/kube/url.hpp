@@ -13,6 +13,8 @@
 
 namespace reconcile {
 
+constexpr bool is_read(Verb verb) { return verb == Verb::get || verb == Verb::list || verb == Verb::watch; }
+
 struct Request {
   std::string_view method{};        // GET, POST, PUT, PATCH, DELETE
   std::string target{};             // path and query, percent-encoded
