@@ -1,0 +1,58 @@
+#include "src/operator/options.hpp"
+
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <array>
+#include <cstdlib>
+#include <iostream>
+
+#include "src/common/logging.hpp"
+#include "src/common/version.hpp"
+
+namespace endstate {
+namespace {
+
+// The pod's name: leases and tokens are bound to it. Outside of a cluster the host's name is as good.
+std::string default_identity() {
+  if (const char* pod = std::getenv("POD_NAME"); pod && *pod) return pod;
+  std::array<char, 256> host{};
+  return gethostname(host.data(), host.size() - 1) == 0 ? std::string(host.data()) : std::string();
+}
+
+}  // namespace
+
+std::variant<OperatorOptions, int> parse_options(int argc, const char* const* argv) {
+  OperatorOptions o;
+  o.identity = default_identity();
+  if (const char* space = std::getenv("POD_NAMESPACE"); space && *space) o.name_space = space;
+  std::string level = "info";
+  CLI::App app("Drives Clusters, MachineSets and Machines to the state that their specs describe.", "endstate-operator");
+  app.set_version_flag("--version", std::string(version));
+  app.add_option("--kubeconfig", o.kubeconfig, "The meta cluster's kubeconfig; absent: the pod's ServiceAccount");
+  app.add_option("--context", o.context, "Which context of the kubeconfig; absent: its current-context");
+  app.add_option("--namespace", o.name_space, "Where the Lease lives; absent: $POD_NAMESPACE")->capture_default_str();
+  app.add_option("--lease-name", o.lease_name, "The Lease that decides who acts")->capture_default_str();
+  app.add_option("--identity", o.identity, "This process in the Lease, unique among all; absent: $POD_NAME, else the host's name")
+      ->capture_default_str();
+  app.add_option("--http-address", o.http_address, "host:port of /metrics, /healthz and /readyz")->capture_default_str();
+  app.add_option("--log-level", level, "debug, info, warning or error")->capture_default_str();
+  app.add_option("--workers", o.workers, "Threads that run plans")->check(CLI::Range(1, 64))->capture_default_str();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& e) {
+    return app.exit(e);
+  } catch (const CLI::ParseError& e) {
+    std::cerr << "endstate-operator: " << e.what() << "; see --help\n";
+    return 2;
+  }
+  const auto parsed = parse_level(level);
+  if (!parsed || o.identity.empty()) {
+    std::cerr << "endstate-operator: " << (parsed ? "--identity: must not be empty" : parsed.error().message) << "\n";
+    return 2;
+  }
+  o.log_level = *parsed;
+  return o;
+}
+
+}  // namespace endstate
