@@ -57,7 +57,7 @@ kubectl_binary() {
   own=$(kube_bin_dir)/kubectl
   if [[ -x $own ]]; then
     printf '%s' "$own"
-  elif [[ -n ${ENDSTATE_KUBECONFIG:-} ]] && command -v kubectl; then
+  elif [[ -n ${ENDSTATE_KUBECONFIG:-} ]] && type -P kubectl; then # -P: no function of that name
     return 0
   else
     fail "no kubectl in $(kube_bin_dir): run 'make setup'"

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # lint.sh [STAGE...]: everything that can be said about the sources without running them; all stages run, then it fails if one did.
 #
-# Stages: format shell generated chart tidy.
+# Stages: format shell docs generated chart tidy.
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
-(($# > 0)) || set -- format shell generated chart tidy
+(($# > 0)) || set -- format shell docs generated chart tidy
 
 lint_format() { hack/format.sh --check; }
 
@@ -14,6 +14,11 @@ lint_shell() {
   local -a scripts
   mapfile -t scripts < <(git grep -lI -E '^#!/usr/bin/env bash|^# shellcheck shell=bash' --untracked -- hack e2e .ci)
   shellcheck -x "${scripts[@]}"
+}
+
+lint_docs() {
+  hack/check_runbook.sh
+  hack/check_docs.sh
 }
 
 lint_generated() {

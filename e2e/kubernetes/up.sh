@@ -32,6 +32,7 @@ start_apiserver() {
   # Inflight limits: 2,000 simulated hosts write ~500 times a second from two identities; Priority and Fairness stays on (it is what production
   # has), but with ten times the default seats it queues nobody here.
   # --audit-log-mode=blocking (the default, said because it matters): batches are dropped when they overflow, and then the counts would lie.
+  # --shutdown-watch-termination-grace-period: without it the server waits up to a minute for its clients' watches to end by themselves.
   # --endpoint-reconciler-type=none: nothing reaches this server by the `kubernetes` Service, and loopback is no valid endpoint for it.
   start_process apiserver "$bin/kube-apiserver" \
     --etcd-servers="https://127.0.0.1:$((PORT_BASE + 379))" --etcd-cafile="$PKI/etcd-ca.crt" --etcd-certfile="$PKI/etcd-client.crt" --etcd-keyfile="$PKI/etcd-client.key" \
@@ -39,7 +40,7 @@ start_apiserver() {
     --tls-cert-file="$PKI/serving.crt" --tls-private-key-file="$PKI/serving.key" --client-ca-file="$PKI/ca.crt" --cert-dir="$RUN_DIR/pki" \
     --service-account-issuer="$server" --service-account-key-file="$PKI/service-account.pub" --service-account-signing-key-file="$PKI/service-account.key" \
     --authorization-mode=Node,RBAC --service-cluster-ip-range=10.96.0.0/16 --allow-privileged=true \
-    --max-requests-inflight=4000 --max-mutating-requests-inflight=2000 \
+    --max-requests-inflight=4000 --max-mutating-requests-inflight=2000 --shutdown-watch-termination-grace-period=1s \
     --audit-policy-file="$ROOT/e2e/kubernetes/audit-policy.yaml" --audit-log-path="$RUN_DIR/audit.log" --audit-log-mode=blocking \
     --audit-log-maxsize=200 --audit-log-maxbackup=4 --audit-log-maxage=7
   await_process apiserver 90 curl -sf --max-time 5 --cacert "$PKI/ca.crt" --cert "$PKI/admin.crt" --key "$PKI/admin.key" "$server/readyz"

@@ -18,22 +18,22 @@ report() {
   fi
 }
 check() {
-  local name=$1 status=0
+  local case_=$1 status_=0 # names that no case uses: its functions see these
   shift
-  "$@" >"$cases_output" 2>&1 || status=1
-  report "$status" "$name"
+  "$@" >"$cases_output" 2>&1 || status_=1
+  report "$status_" "$case_"
 }
 refuses() {
-  local name=$1 text=$2 status=1
+  local case_=$1 text_=$2 status_=1
   shift 2
   if "$@" >"$cases_output" 2>&1; then
-    printf '(accepted, but should have been refused with: %s)\n' "$text" >>"$cases_output"
-  elif grep -qF -- "$text" "$cases_output"; then
-    status=0
+    printf '(accepted, but should have been refused with: %s)\n' "$text_" >>"$cases_output"
+  elif grep -qF -- "$text_" "$cases_output"; then
+    status_=0
   else
-    printf '(refused, but without the text: %s)\n' "$text" >>"$cases_output"
+    printf '(refused, but without the text: %s)\n' "$text_" >>"$cases_output"
   fi
-  report "$status" "$name"
+  report "$status_" "$case_"
 }
 finish() {
   rm -f "$cases_output"

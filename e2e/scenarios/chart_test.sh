@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# The Helm chart on a real API server: installed, upgraded and uninstalled by Helm; every rendering applied by kubectl under strict validation.
+set -euo pipefail
+export RUN_DIR=.run/test-chart PORT_BASE=${TEST_PORT_BASE:-17000}
+# shellcheck source=hack/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../../hack/lib.sh"
+# shellcheck source=e2e/scenarios/cases.sh
+source "$ROOT/e2e/scenarios/cases.sh"
+cd "$ROOT"
+
+"$ROOT/e2e/kubernetes/build.sh" helm
+helm_program=$(kube_bin_dir)/helm
+[[ -x $helm_program ]] || helm_program=$(command -v helm) || fail "no helm: run 'make setup'"
+helm() { "$helm_program" --kubeconfig "$RUN_DIR/kubeconfig" --namespace endstate-system "$@"; }
+render() { "$helm_program" template endstate charts/endstate --namespace endstate-system --values "$1"; }
+
+e2e/kubernetes/down.sh
+trap 'e2e/kubernetes/down.sh' EXIT
+COMPONENTS="etcd apiserver controller-manager" e2e/kubernetes/up.sh
+
+crds=$(find manifests/crds -name '*.yaml' | wc -l)
+count() { kubectl_admin get "$@" -o name | wc -l; }
+crds_served() { [[ $(count crd) == "$crds" ]] && kubectl_admin wait --for=condition=Established --timeout=60s crd --all; }
+# A stand-in for the Prometheus operator's type: what counts here is that the chart's object is stored.
+service_monitor_type() {
+  kubectl_admin apply -f - <<'YAML'
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: servicemonitors.monitoring.coreos.com}
+spec:
+  group: monitoring.coreos.com
+  names: {kind: ServiceMonitor, plural: servicemonitors, singular: servicemonitor}
+  scope: Namespaced
+  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]
+YAML
+  kubectl_admin wait --for=condition=Established --timeout=30s crd/servicemonitors.monitoring.coreos.com
+}
+# within SECONDS COMMAND...
+within() {
+  local deadline=$((SECONDS + $1))
+  shift
+  until "$@"; do
+    ((SECONDS < deadline)) || return 1
+    sleep 0.5
+  done
+}
+
+refuses "another namespace is refused, with the remedy" "--namespace endstate-system --create-namespace" \
+  "$helm_program" template endstate charts/endstate --namespace elsewhere
+refuses "a value of the wrong type is refused" "replicas" "$helm_program" template endstate charts/endstate -n endstate-system --set replicas=many
+refuses "a misspelt value is refused" "replcas" "$helm_program" template endstate charts/endstate -n endstate-system --set replcas=2
+refuses "Kubernetes 1.29 is refused" "kubeVersion" "$helm_program" template endstate charts/endstate -n endstate-system --kube-version 1.29.9
+
+kubectl_admin apply -f manifests/rbac/namespace.yaml >/dev/null
+# The strictest Pod Security level: pods that don't fit it are not created.
+kubectl_admin label namespace endstate-system pod-security.kubernetes.io/enforce=restricted >/dev/null
+
+check "helm install" helm install endstate charts/endstate --timeout 120s
+check "all CRDs are served" crds_served
+pods() { [[ $(count pods -n endstate-system -l app.kubernetes.io/name=endstate-operator) == "$1" ]]; }
+check "the pods are admitted under the restricted Pod Security level" within 60 pods 2
+operator_may() { kubectl_admin auth can-i --as=system:serviceaccount:endstate-system:endstate-operator "$@"; }
+check "the operator's role is bound" operator_may patch machines.endstate.dev -n default
+check "the admission policies are bound" kubectl_admin get validatingadmissionpolicybinding delete-protection.endstate.dev
+
+service_monitor_type >/dev/null
+check "helm upgrade to all options" helm upgrade endstate charts/endstate --values charts/endstate/ci/all.yaml --timeout 120s
+check "the ServiceMonitor is there" kubectl_admin get servicemonitor -n endstate-system endstate-operator
+check "the upgrade is in the Deployment" test "$(kubectl_admin get deployment -n endstate-system endstate-operator -o jsonpath='{.spec.replicas}')" = 3
+
+check "helm uninstall" helm uninstall endstate --wait --timeout 120s
+check "CRDs outlive the release" test "$(count crd)" = $((crds + 1))
+gone() { [[ $(count deployment,service,networkpolicy,pdb -n endstate-system) == 0 ]]; }
+check "nothing else does" within 60 gone
+
+for values in charts/endstate/values.yaml charts/endstate/ci/*.yaml; do
+  rendering=$RUN_DIR/rendered-$(basename "$values")
+  render "$values" >"$rendering"
+  check "rendered with $(basename "$values"), applied by kubectl" \
+    kubectl_admin apply --server-side --force-conflicts --validate=strict --field-manager=chart-test -f "$rendering"
+done
+finish
