@@ -35,6 +35,7 @@ inline constexpr std::string_view operation_timeout = "endstate.dev/operation-ti
 inline constexpr std::string_view was_unavailable = "endstate.dev/was-unavailable";
 inline constexpr std::string_view owned = "endstate.dev/owned";      // Node: JSON of the labels and taints that endstate set on it
 inline constexpr std::string_view machine = "endstate.dev/machine";  // Node: <namespace>/<name> of its Machine
+inline constexpr std::string_view machine_uid = "endstate.dev/machine-uid";  // Node: uid of its Machine
 inline constexpr std::string_view pre_drain_hook_prefix = "pre-drain.delete.hook.endstate.dev/";
 inline constexpr std::string_view pre_terminate_hook_prefix = "pre-terminate.delete.hook.endstate.dev/";
 }  // namespace annotation
@@ -81,6 +82,8 @@ inline constexpr std::string_view packages_ready = "PackagesReady";
 inline constexpr std::string_view node_ready = "NodeReady";
 inline constexpr std::string_view scheduling_open = "SchedulingOpen";
 inline constexpr std::string_view drained = "Drained";
+inline constexpr std::string_view wiped = "Wiped";  // of a released host; also on Host: False keeps it from being claimed
+inline constexpr std::string_view external_conditions = "ExternalConditionsReadable";  // of its condition ConfigMaps
 // Host, HostAssignment.
 inline constexpr std::string_view agent_alive = "AgentAlive";
 // MetricSource.
@@ -166,6 +169,20 @@ inline constexpr std::string_view drain_timed_out = "DrainTimedOut";
 inline constexpr std::string_view drain_skipped = "DrainSkipped";
 inline constexpr std::string_view waiting_for_hook = "WaitingForHook";
 inline constexpr std::string_view machine_timed_out = "MachineTimedOut";
+inline constexpr std::string_view superseded = "Superseded";
+inline constexpr std::string_view recovered = "Recovered";
+inline constexpr std::string_view succeeded = "Succeeded";
+inline constexpr std::string_view agent_alive = "AgentAlive";
+inline constexpr std::string_view cluster_suspect = "ClusterSuspect";  // many look ill at once: nothing is closed
+inline constexpr std::string_view host_taken = "HostTaken";
+inline constexpr std::string_view wiping = "Wiping";
+inline constexpr std::string_view wiped = "Wiped";
+inline constexpr std::string_view not_wiped = "NotWiped";
+inline constexpr std::string_view node_deletion_blocked = "NodeDeletionBlocked";
+inline constexpr std::string_view malformed = "Malformed";
+inline constexpr std::string_view readable = "Readable";
+inline constexpr std::string_view drain_not_needed = "DrainNotNeeded";
+inline constexpr std::string_view closing = "Closing";
 // Packages.
 inline constexpr std::string_view in_use = "InUse";
 inline constexpr std::string_view not_in_use = "NotInUse";

@@ -1,0 +1,81 @@
+// The indexes that loops ask the caches by. Data: a View is asked as view.by_index(connection, machines_by_set, set_uid).
+#pragma once
+#include <string>
+
+#include "apis/v1alpha1/cluster.hpp"
+#include "apis/v1alpha1/machine.hpp"
+#include "apis/v1alpha1/machine_set.hpp"
+#include "reconcile/cache/view.hpp"
+#include "reconcile/kube/core.hpp"
+
+namespace endstate {
+
+// "<namespace>/<name>", the value of an index over names of namespaced objects.
+inline std::string path(std::string_view name_space, std::string_view name) { return std::string(name_space) + "/" + std::string(name); }
+
+// ---- Machine ----
+// Value: uid of the managing owner (its MachineSet).
+inline constexpr reconcile::Index machines_by_set = reconcile::index<v1alpha1::Machine>("set", [](const v1alpha1::Machine& m, auto& emit) {
+  if (const auto* owner = m.metadata.controller()) emit(owner->uid.view());
+});
+// Value: "<namespace>/<cluster name>".
+inline constexpr reconcile::Index machines_by_cluster =
+    reconcile::index<v1alpha1::Machine>("cluster", [](const v1alpha1::Machine& m, auto& emit) {
+      emit(path(m.metadata.name_space, m.spec.cluster_name));
+    });
+// Value: name of a MachinePackageVersion that the spec refers to.
+inline constexpr reconcile::Index machines_by_package =
+    reconcile::index<v1alpha1::Machine>("package", [](const v1alpha1::Machine& m, auto& emit) {
+      for (const auto& slot : m.spec.packages) emit(slot.version_ref.name.view());
+    });
+// Value: namespace of a machine that found no free host when it looked last.
+inline constexpr reconcile::Index machines_without_host =
+    reconcile::index<v1alpha1::Machine>("without-host", [](const v1alpha1::Machine& m, auto& emit) {
+      const auto* c = reconcile::find_condition(m.status.conditions, v1alpha1::condition::host_claimed);
+      if (c && c->status == reconcile::ConditionStatus::false_) emit(m.metadata.name_space.view());
+    });
+
+// ---- Host ----
+// Value: uid of the Machine that has it: the truth of a claim.
+inline constexpr reconcile::Index hosts_by_consumer = reconcile::index<v1alpha1::Host>("consumer", [](const v1alpha1::Host& h, auto& emit) {
+  if (h.spec.consumer_ref) emit(h.spec.consumer_ref->uid.view());
+});
+// Value: its own uid, which names its HostAssignment and its agent's Lease.
+inline constexpr reconcile::Index hosts_by_uid =
+    reconcile::index<v1alpha1::Host>("uid", [](const v1alpha1::Host& h, auto& emit) { emit(h.metadata.uid.view()); });
+// Value: its name, which is also its Node's.
+inline constexpr reconcile::Index hosts_by_name =
+    reconcile::index<v1alpha1::Host>("name", [](const v1alpha1::Host& h, auto& emit) { emit(h.metadata.name.view()); });
+// What can be claimed as far as the Host itself says; that no HostAssignment is left behind is for the claimer to look at.
+inline bool claimable(const v1alpha1::Host& h) {
+  return !h.spec.consumer_ref && !h.spec.maintenance && !h.metadata.deleting() && h.status.phase == v1alpha1::HostPhase::ready;
+}
+// Value: namespace of a claimable host.
+inline constexpr reconcile::Index hosts_free = reconcile::index<v1alpha1::Host>("free", [](const v1alpha1::Host& h, auto& emit) {
+  if (claimable(h)) emit(h.metadata.name_space.view());
+});
+// Value: namespace of a claimed host.
+inline constexpr reconcile::Index hosts_used = reconcile::index<v1alpha1::Host>("used", [](const v1alpha1::Host& h, auto& emit) {
+  if (h.spec.consumer_ref) emit(h.metadata.name_space.view());
+});
+
+// ---- in a business cluster ----
+// Value: uid of the Machine that it is for.
+inline constexpr reconcile::Index assignments_by_machine =
+    reconcile::index<v1alpha1::HostAssignment>("machine", [](const v1alpha1::HostAssignment& a, auto& emit) {
+      emit(a.spec.machine_uid.view());
+    });
+// Value: "<namespace>/<machine name>" as the annotation says.
+inline constexpr reconcile::Index assignments_by_name =
+    reconcile::index<v1alpha1::HostAssignment>("machine-name", [](const v1alpha1::HostAssignment& a, auto& emit) {
+      emit(a.metadata.annotations.get(v1alpha1::annotation::machine));
+    });
+
+// ---- ConfigMap ----
+// Value: "<namespace>/<machine name>": external readiness conditions of that machine.
+inline constexpr reconcile::Index conditions_by_machine =
+    reconcile::index<reconcile::ConfigMap>("condition-for", [](const reconcile::ConfigMap& c, auto& emit) {
+      emit(path(c.metadata.name_space, c.metadata.labels.get(v1alpha1::label::condition_for)));
+    });
+
+}  // namespace endstate
