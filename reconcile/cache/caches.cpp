@@ -1,0 +1,130 @@
+#include "reconcile/cache/caches.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <optional>
+
+namespace reconcile {
+
+struct Caches::Entry {
+  std::string cluster;
+  Store store;
+  Reflector reflector;
+  std::uint64_t relists = 0, undecodable = 0;
+
+  Entry(Caches& all, const std::string& to, const Watched& what)
+      : cluster(to),
+        store(*what.kind, all.pool_,
+              [this, &all](const Ref<void>& before, const Ref<void>& after) {
+                for (const auto& change : all.changes_) change(cluster, store.kind(), before, after);
+              }),
+        reflector(all.env_, store, all.pool_,
+                  {.cluster = to, .name_space = what.name_space, .selector = what.selector, .streaming = all.options_.streaming},
+                  {.progressed = [this, &all] { progress(all, false); },
+                   .relisted = [this] { ++relists; },
+                   .undecodable = [this] { ++undecodable; },
+                   .history_broke = [this, &all] { progress(all, true); }},
+                  all.log_) {}
+  void progress(const Caches& all, bool broke) const {
+    for (const auto& tell : all.progresses_) tell(cluster, store.kind(), broke);
+  }
+};
+
+Caches::~Caches() = default;
+
+const Caches::Entry* Caches::find_entry(std::string_view cluster, const Resource& resource) const {
+  const auto it = entries_.find({cluster, resource.plural, resource.group});
+  return it == entries_.end() ? nullptr : it->second.get();
+}
+
+void Caches::watch(const std::string& cluster, const Watched& what) {
+  if (watches(cluster, *what.kind->resource)) return;
+  const auto entry = std::make_shared<Entry>(*this, cluster, what);
+  entries_.emplace(Slot{entry->cluster, what.kind->resource->plural, what.kind->resource->group}, entry);
+  entry->reflector.start();
+}
+
+// One may be dropped from inside a handler that its own reflector called: it ends at once, and goes when the call stack has.
+void Caches::drop(const std::string& cluster) {
+  auto gone = std::make_shared<std::vector<std::shared_ptr<Entry>>>();
+  for (auto it = entries_.begin(); it != entries_.end();) {
+    if (std::get<0>(it->first) != cluster) {
+      ++it;
+      continue;
+    }
+    it->second->reflector.stop();
+    gone->push_back(it->second);
+    it = entries_.erase(it);
+  }
+  unreachable_.erase(cluster);
+  if (!gone->empty()) {
+    graves_.push_back(nullptr);
+    const auto at = std::prev(graves_.end());
+    *at = env_.at(env_.now().mono, [this, gone, at] {
+      gone->clear();
+      graves_.erase(at);
+    });
+  }
+}
+
+void Caches::unreachable(const std::string& cluster, std::optional<MonoTime> since) {
+  if (since)
+    unreachable_[cluster] = *since;
+  else
+    unreachable_.erase(cluster);
+}
+
+bool Caches::watches(std::string_view cluster, const Resource& resource) const { return find_entry(cluster, resource) != nullptr; }
+
+std::uint64_t Caches::version(std::string_view cluster, const Resource& resource) const {
+  const auto* entry = find_entry(cluster, resource);
+  return entry ? entry->reflector.version() : std::numeric_limits<std::uint64_t>::max();
+}
+
+bool Caches::synced(std::string_view cluster) const {
+  return std::all_of(entries_.begin(), entries_.end(),
+                     [&](const auto& e) { return e.second->cluster != cluster || e.second->reflector.synced(); });
+}
+
+std::vector<WatchState> Caches::states() const {
+  std::vector<WatchState> out;
+  for (const auto& [slot, e] : entries_)
+    out.push_back({e->cluster, &e->store.kind(), e->reflector.synced(), e->store.size(), lag_any(e->cluster, e->store.kind()), e->relists,
+                   e->undecodable, e->reflector.last_error()});
+  return out;
+}
+
+Ref<void> Caches::get_any(std::string_view cluster, const Kind& kind, std::string_view name_space, std::string_view name) const {
+  const auto* entry = find_entry(cluster, *kind.resource);
+  return entry ? entry->store.get(name_space, name) : nullptr;
+}
+
+std::vector<Ref<void>> Caches::list_any(std::string_view cluster, const Kind& kind, std::string_view name_space) const {
+  const auto* entry = find_entry(cluster, *kind.resource);
+  return entry ? entry->store.list(name_space) : std::vector<Ref<void>>();
+}
+
+std::vector<Ref<void>> Caches::index_any(std::string_view cluster, const Index& index, std::string_view value) const {
+  const auto* entry = find_entry(cluster, *index.kind->resource);
+  return entry ? entry->store.by_index(index, value) : std::vector<Ref<void>>();
+}
+
+bool Caches::synced_any(std::string_view cluster, const Kind& kind) const {
+  const auto* entry = find_entry(cluster, *kind.resource);
+  return entry && entry->reflector.synced();
+}
+
+MonoTime Caches::seen_any(std::string_view cluster, const Kind& kind, std::string_view name_space, std::string_view name) const {
+  const auto* entry = find_entry(cluster, *kind.resource);
+  return entry ? entry->store.seen(name_space, name) : MonoTime::min();
+}
+
+std::chrono::nanoseconds Caches::lag_any(std::string_view cluster, const Kind& kind) const {
+  const auto now = env_.now().mono;
+  std::chrono::nanoseconds lag{0};
+  if (const auto* entry = find_entry(cluster, *kind.resource)) lag = entry->reflector.lag(now);
+  const auto it = unreachable_.find(cluster);
+  return it == unreachable_.end() ? lag : std::max(lag, now - it->second);
+}
+
+}  // namespace reconcile

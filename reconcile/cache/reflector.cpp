@@ -1,0 +1,303 @@
+#include "reconcile/cache/reflector.hpp"
+
+#include <malloc.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "reconcile/json/decode.hpp"
+#include "reconcile/kube/api_error.hpp"
+#include "reconcile/kube/url.hpp"
+
+namespace reconcile {
+namespace {
+
+using namespace std::chrono_literals;
+
+// All that is read of an object that its own type can't read.
+struct Named {
+  ObjectMeta metadata;
+};
+consteval auto describe(const Named*) { return object("An object's name.", field<&Named::metadata>("metadata", "Its metadata.")); }
+struct NamedEvent {
+  Text type;
+  Named object;
+};
+consteval auto describe(const NamedEvent*) {
+  return reconcile::object("A watch event's object's name.", field<&NamedEvent::type>("type", "What happened."),
+                           field<&NamedEvent::object>("object", "To whom."));
+}
+
+constexpr std::string_view initial_events_end = "k8s.io/initial-events-end";
+// Shorter, and without an event, it was no watch: client-go's VeryShortWatchError.
+constexpr auto shortest_watch = 1s;
+// The Env does not say when a watch is accepted. One that has been open for this long without an error is.
+constexpr auto accepted_after = 5s;
+constexpr std::size_t big_list = 1'000;
+
+bool version_too_large(const Error& error) { return error.reason == "ResourceVersionTooLarge"; }
+
+}  // namespace
+
+Reflector::Reflector(Env& env, Store& store, Pool& pool, ReflectorOptions options, ReflectorHooks hooks, Log log)
+    : env_(env),
+      store_(store),
+      pool_(pool),
+      options_(std::move(options)),
+      hooks_(std::move(hooks)),
+      log_(std::move(log)),
+      event_fields_{Field{"type", "", &type_of<EventType>, [](void* e) -> void* { return &static_cast<Event*>(e)->type; }},
+                    Field{"object", "", store.kind().type, [](void* e) -> void* { return static_cast<Event*>(e)->object; }}},
+      event_type_{.kind = Type::Kind::object, .fields = event_fields_},
+      streaming_(options_.streaming) {}
+
+void Reflector::start() {
+  contact_ = env_.now().mono;
+  begin();
+}
+
+void Reflector::stop() {
+  stopped_ = true;
+  call_.reset();
+  timer_.reset();
+  phase_ = Phase::resting;
+  broken_ = true;
+}
+
+void Reflector::begin() {
+  if (stopped_) return;
+  if (streaming_ && failed_streams_ < 2)
+    stream();
+  else
+    list();
+}
+
+std::string Reflector::query(std::string_view more) const {
+  std::string out = options_.selector;
+  if (!out.empty() && !more.empty()) out += '&';
+  return out.append(more);
+}
+
+Call Reflector::call(Verb verb, std::string query) const {
+  Call call{.cluster = options_.cluster, .verb = verb, .resource = store_.kind().resource, .query = std::move(query)};
+  call.name_space = options_.name_space;
+  call.timeout = verb == Verb::watch ? options_.watch_silence : options_.list_timeout;
+  return call;
+}
+
+// reflector.go, watchList(): without a version the server answers with its newest state (from its cache, once that has caught up with
+// etcd); with one, with anything that is not older.
+void Reflector::stream() {
+  phase_ = Phase::filling;
+  batch_.emplace(store_);
+  events_ = 0;
+  opened_ = env_.now().mono;
+  const auto length = options_.watch_length.count() + static_cast<std::int64_t>(env_.random() % (options_.watch_length.count() + 1));
+  std::string more =
+      "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&timeoutSeconds=" + std::to_string(length) +
+      "&resourceVersion=" + (quorum_ ? std::string() : percent_encode(version_));
+  call_ = env_.call(
+      call(Verb::watch, query(more)), [this](std::string_view frame) { on_event(frame); },
+      [this](Result<void> end) { on_end(std::move(end)); });
+}
+
+// reflector.go, relistResourceVersion(): "0" (whatever the server's cache has) at first, then nothing older than what we have seen, and a
+// quorum read when that failed.
+void Reflector::list() {
+  phase_ = Phase::listing;
+  batch_.emplace(store_);
+  list_version_.clear();
+  opened_ = env_.now().mono;
+  std::string more;
+  if (!quorum_) more = "resourceVersion=" + (version_.empty() ? std::string("0") : percent_encode(version_));
+  call_ = env_.call(
+      call(Verb::list, query(more)), [this](std::string_view frame) { on_item(frame); },
+      [this](Result<void> end) { on_end(std::move(end)); });
+}
+
+void Reflector::watch() {
+  if (stopped_) return;
+  phase_ = Phase::watching;
+  batch_.reset();
+  events_ = 0;
+  opened_ = env_.now().mono;
+  const auto length = options_.watch_length.count() + static_cast<std::int64_t>(env_.random() % (options_.watch_length.count() + 1));
+  std::string more = "resourceVersion=" + percent_encode(version_) + "&allowWatchBookmarks=true&timeoutSeconds=" + std::to_string(length);
+  call_ = env_.call(
+      call(Verb::watch, query(more)), [this](std::string_view frame) { on_event(frame); },
+      [this](Result<void> end) { on_end(std::move(end)); });
+}
+
+void Reflector::contact() {
+  contact_ = env_.now().mono;
+  broken_ = false;
+}
+
+void Reflector::reach(std::string_view version) {
+  if (version.empty() || version == version_) return;
+  version_ = version;
+  number_ = version_number(version);
+}
+
+// The list's own metadata comes as the last frame; an object always has a name.
+void Reflector::on_item(std::string_view frame) {
+  auto object = store_.kind().make();
+  if (auto read = decode(frame, *store_.kind().type, object.get(), pool_); !read) return on_undecodable(frame, read.error(), false);
+  const ObjectMeta& meta = store_.kind().meta(object.get());
+  if (meta.name.empty())
+    list_version_ = meta.resource_version.str();
+  else
+    batch_->add(std::move(object), env_.now().mono);
+}
+
+void Reflector::on_event(std::string_view frame) {
+  if (auto error = watch_error(frame)) return on_broken(std::move(*error));
+  auto object = store_.kind().make();
+  Event event{.object = object.get()};
+  ++events_;
+  if (auto read = decode(frame, event_type_, &event, pool_); !read) return on_undecodable(frame, read.error(), true);
+  on_change(event.type, std::move(object));
+}
+
+void Reflector::on_change(EventType type, Ref<void> object) {
+  contact();
+  const ObjectMeta& meta = store_.kind().meta(object.get());
+  const std::string version = meta.resource_version.str();
+  if (phase_ == Phase::filling) {  // the initial events come by key, not by version
+    if (type == EventType::bookmark && meta.annotations.get(initial_events_end) == "true") {
+      phase_ = Phase::watching;
+      return swap_in(version);
+    }
+    if (type == EventType::deleted)
+      batch_->erase(meta.name_space.view(), meta.name.view());
+    else if (type != EventType::bookmark)
+      batch_->add(std::move(object), env_.now().mono);
+    return;
+  }
+  if (const auto number = version_number(version); number != 0 && number < number_) {
+    quorum_ = true;
+    if (hooks_.history_broke) hooks_.history_broke();
+    return on_broken({Code::gone, "resource versions moved backwards, from " + version_ + " to " + version});
+  }
+  reach(version);
+  if (type == EventType::deleted)
+    store_.remove(meta.name_space.view(), meta.name.view());
+  else if (type != EventType::bookmark)
+    store_.put(std::move(object), env_.now().mono);
+  if (hooks_.progressed) hooks_.progressed();
+}
+
+void Reflector::on_undecodable(std::string_view frame, const Error& error, bool in_event) {
+  contact();
+  if (hooks_.undecodable) hooks_.undecodable();
+  NamedEvent event;
+  if (in_event) {
+    if (auto read = decode<NamedEvent>(frame, pool_)) event = std::move(*read);
+  } else if (auto read = decode<Named>(frame, pool_)) {
+    event.object = std::move(*read);
+  }
+  const ObjectMeta& meta = event.object.metadata;
+  log_(Level::error, "an object can't be read; what was last read of it stands",
+       {{"cluster", options_.cluster},
+        {"resource", std::string(store_.kind().resource->plural)},
+        {"object", meta.key().str()},
+        {"resourceVersion", meta.resource_version.str()},
+        {"error", error.message}});
+  const bool gone = event.type == "DELETED";
+  if (phase_ == Phase::watching) {
+    reach(meta.resource_version.view());
+    if (gone) store_.remove(meta.name_space.view(), meta.name.view());
+    if (hooks_.progressed) hooks_.progressed();
+  } else if (batch_ && !meta.name.empty()) {
+    if (gone)
+      batch_->erase(meta.name_space.view(), meta.name.view());
+    else
+      batch_->keep(meta.name_space.view(), meta.name.view());
+  }
+}
+
+void Reflector::swap_in(std::string_view version) {
+  const auto number = version_number(version);
+  const bool backwards = number != 0 && number < number_;
+  const bool big = batch_->size() >= big_list;
+  store_.replace(std::move(*batch_));
+  batch_.reset();
+  reach(version);
+  synced_ = true;
+  quorum_ = false;
+  failed_streams_ = 0;
+  last_error_.clear();
+  if (big) malloc_trim(0);  // glibc keeps the spike of a list otherwise
+  if (backwards && hooks_.history_broke) hooks_.history_broke();
+  if (hooks_.relisted) hooks_.relisted();
+  if (hooks_.progressed) hooks_.progressed();
+}
+
+void Reflector::on_end(Result<void> end) {
+  if (!end) return on_broken(std::move(end.error()));
+  const auto lasted = env_.now().mono - opened_;
+  if (phase_ == Phase::listing) {
+    if (list_version_.empty()) return on_broken({Code::unavailable, "a list without a resourceVersion"});
+    contact();
+    swap_in(list_version_);
+    return watch();
+  }
+  if (phase_ == Phase::filling) return on_broken({Code::unavailable, "the stream ended before the first list was complete"});
+  if (lasted < shortest_watch) {
+    if (events_ == 0) return on_broken({Code::unavailable, "the watch ended at once, without an event"});
+    contact();
+    return rest(0ms, &Reflector::watch);  // a server that cuts every watch must not be asked as fast as it can
+  }
+  contact();
+  backoff_ = 0ms;
+  watch();
+}
+
+// What comes next depends on what we know: the version that we could go on from, and whether the server still has it.
+void Reflector::on_broken(Error error) {
+  call_.reset();
+  const auto lasted = env_.now().mono - opened_;
+  const Phase phase = std::exchange(phase_, Phase::resting);
+  batch_.reset();
+  broken_ = true;
+  last_error_ = error.message;
+  log_(Level::warning, phase == Phase::watching ? "the watch broke" : "the first list failed",
+       {{"cluster", options_.cluster},
+        {"resource", std::string(store_.kind().resource->plural)},
+        {"code", std::string(code_name(error.code))},
+        {"error", error.message}});
+  if (phase == Phase::watching && lasted > 30s) backoff_ = 0ms;
+  if (version_too_large(error)) quorum_ = true;
+  const bool later = error.code == Code::throttled || error.code == Code::unavailable || error.code == Code::maybe_done;
+  if (phase == Phase::watching && later && !version_too_large(error)) return rest(error.retry_after, &Reflector::watch);
+  if (phase == Phase::filling) {
+    if (error.code == Code::invalid) {  // WatchList is off there: "sendInitialEvents is forbidden for watch unless ..."
+      streaming_ = false;
+      return list();
+    }
+    if (error.code == Code::gone) quorum_ = true;
+    if (error.code != Code::throttled && error.code != Code::forbidden) ++failed_streams_;
+  }
+  if (phase == Phase::listing) {
+    failed_streams_ = 0;  // the next round may try to stream again
+    if (error.code == Code::gone) quorum_ = true;
+  }
+  rest(error.retry_after, &Reflector::begin);
+}
+
+void Reflector::rest(std::chrono::milliseconds at_least, void (Reflector::*then)()) {
+  if (stopped_) return;
+  phase_ = Phase::resting;
+  backoff_ = backoff_ == 0ms ? options_.first_backoff : std::min(2 * backoff_, options_.last_backoff);
+  const auto jitter = std::chrono::milliseconds(env_.random() % static_cast<std::uint64_t>(backoff_.count() / 2 + 1));
+  timer_ = env_.at(env_.now().mono + std::max(at_least, backoff_ / 2 + jitter), [this, then] { (this->*then)(); });
+}
+
+// A broken watch was last heard of at its last event or bookmark: on the safe side, as it may have been dead since then.
+std::chrono::nanoseconds Reflector::lag(MonoTime now) const {
+  if (!broken_) return 0ns;
+  if (phase_ == Phase::watching && now - opened_ >= accepted_after) return 0ns;
+  return now - contact_;
+}
+
+}  // namespace reconcile

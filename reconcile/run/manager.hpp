@@ -1,0 +1,100 @@
+// Manager: runs loops. It starts the watches that they read, queues their keys, runs their plans on workers and carries them out.
+//
+//   Metrics metrics("endstate");
+//   CurlEnv env({.user_agent = "endstate/0.1.0", .workers = 1, .observer = client_metrics(metrics)}, credentials);
+//   CurlEnv lease_env({.user_agent = "endstate/0.1.0"}, credentials);
+//   Lease lease(lease_env, {.name_space = "endstate-system", .name = "endstate-operator", .identity = identity}, log);
+//   Caches caches(env, log, {});
+//   LedgerGuard guard(env, caches, ...);
+//   MachineLoop machine; MachineSetLoop machine_set;
+//   Manager manager(env, caches, guard, {&machine, &machine_set}, {.program = "endstate", .instance = identity, .lease = &lease,
+//                   .also_watch = guard.sources()}, metrics, log);
+//   auto http = HttpServer::start(address, ...);                 // http.hpp has the routes
+//   env.post([&] { manager.start(); });
+//   lease_env.post([&] { lease.start([&](bool leading) { env.post([&, leading] { manager.lead(leading); }); }); });
+//   std::thread lease_thread([&] { lease_env.run(); });
+//   on SIGTERM:  env.post([&] { manager.stop([&] { lease_env.post([&] { lease.release([&] { lease_env.stop(); env.stop(); }); }); }); });
+//   env.run();
+//   lease_thread.join();
+//
+// What it promises the loops:
+//   - No key is worked on twice at once; a change meanwhile makes another pass, at least `gap` after the last one ended.
+//   - observe() comes only when every cache that the loops read in the meta cluster has been filled (business clusters that don't answer
+//     don't hold the others: a loop asks View::synced).
+//   - After a pass that wrote, the next pass of that key sees a cache that has reached those writes (or `stale_limit` has passed, which
+//     is logged). A write whose reply was lost is read back first.
+//   - Only while leading; a pass that runs when the leadership ends sends nothing more. A new leader looks at every key, after what
+//     changed.
+//   - A loop that throws is an error of that key, logged and counted.
+//
+// Threads: everything on the Env's thread, but alive() and ready(): any thread.
+#pragma once
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "reconcile/base/env.hpp"
+#include "reconcile/base/log.hpp"
+#include "reconcile/cache/caches.hpp"
+#include "reconcile/run/guard.hpp"
+#include "reconcile/run/http.hpp"
+#include "reconcile/run/lease.hpp"
+#include "reconcile/run/loop.hpp"
+#include "reconcile/run/metrics.hpp"
+
+namespace reconcile {
+
+struct ManagerOptions {
+  std::string program = "reconcile";  // field managers "<program>-<loop>", the events' reportingController "<program>-<loop>"
+  std::string instance{};             // the events' reportingInstance
+  const Lease* lease = nullptr;       // null: always leading (tests, tools)
+  std::vector<Source> also_watch{};   // what the guard reads; `keys` may be null
+  int passes = 64;                    // in flight at once, of all loops (what only waits for its cache is not counted)
+  int writes_per_pass = 16;           // in flight at once, of one pass
+  std::chrono::milliseconds gap{200};
+  std::chrono::milliseconds stale_limit{300'000};
+  std::chrono::milliseconds probe_period{10'000}, probe_timeout{5'000};
+  std::chrono::milliseconds stop_limit{30'000};
+  std::chrono::milliseconds stuck_limit{30'000};  // alive() fails when the Env's thread has not come round for this long
+};
+
+class Manager {
+ public:
+  // Everything passed by reference must live longer than this. Loops have distinct names; two sources of one kind must agree on remote,
+  // namespace and selector, else std::invalid_argument.
+  Manager(Env& env, Caches& caches, Guard& guard, std::vector<const Loop*> loops, ManagerOptions options, Metrics& metrics, Log log);
+  ~Manager();
+  Manager(const Manager&) = delete;
+  Manager& operator=(const Manager&) = delete;
+
+  void start();             // watches and probes; passes begin when the caches are filled and lead(true) has come (or there is no lease)
+  void lead(bool leading);  // from the lease
+  // Takes no more keys, finishes what runs (at most stop_limit), sends the events that wait, then calls `done`. The lease is released
+  // after.
+  void stop(std::function<void()> done);
+
+  void enqueue(std::string_view loop, const Key& key);  // as if it had changed
+  ConnectionState connection(std::string_view cluster) const;
+  bool idle() const;  // nothing runs, waits for a cache, or is due now (delayed keys may be waiting): for tests and tools
+
+  Health alive(MonoTime now) const;  // /healthz: the Env's thread comes round
+  Health ready() const;              // /readyz: the caches are filled; says whether this one leads. A standby is ready too.
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// For CurlEnvOptions::observer: P_client_requests_total and P_client_seconds. A template so that this header needs no client.
+template <class Exchange>
+std::function<void(const Exchange&)> client_metrics(Metrics& metrics) {
+  return [&metrics](const Exchange& x) {
+    metrics.add("client_requests_total", "API requests by their answer; code 0: none came.",
+                {{"cluster", x.cluster}, {"verb", x.verb}, {"resource", x.resource}, {"code", std::to_string(x.status)}});
+    if (x.verb != "watch") metrics.observe("client_seconds", "Time of API requests on the wire.", {{"verb", x.verb}}, x.took);
+  };
+}
+
+}  // namespace reconcile
