@@ -122,9 +122,10 @@ consteval auto describe(const Operation*) {
                 field<&S::node_deletion_start_time>("nodeDeletionStartTime", "When deleting the Node began; absent: not begun."));
 }
 
-enum class OperationResult : std::uint8_t { succeeded, failed, lost };
+enum class OperationResult : std::uint8_t { succeeded, failed, lost, superseded };
 consteval auto describe(const OperationResult*) {
-  return names("How an operation ended. Lost: the host died meanwhile, which doesn't condemn the revision.", "Succeeded", "Failed", "Lost");
+  return names("How an operation ended. Lost: the host died meanwhile, which doesn't condemn the revision. Superseded: another took its place.",
+               "Succeeded", "Failed", "Lost", "Superseded");
 }
 
 struct LastOperation {
