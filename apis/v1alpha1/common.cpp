@@ -11,14 +11,10 @@ bool holds(const SelectorRequirement& r, const Labels& labels) {
   const auto value = labels.get(r.key);
   const bool listed = there && std::any_of(r.values.begin(), r.values.end(), [value](const Text& v) { return v == value; });
   switch (r.operator_) {
-    case SelectorOperator::in:
-      return listed;
-    case SelectorOperator::not_in:
-      return !listed;
-    case SelectorOperator::exists:
-      return there;
-    case SelectorOperator::does_not_exist:
-      return !there;
+    case SelectorOperator::in: return listed;
+    case SelectorOperator::not_in: return !listed;
+    case SelectorOperator::exists: return there;
+    case SelectorOperator::does_not_exist: return !there;
   }
   return false;
 }

@@ -20,7 +20,7 @@ using reconcile::field, reconcile::names, reconcile::object;
 // Bounds. A string's are needed by the API server's cost estimate of CEL rules, and keep objects far from etcd's limit of 1.5 MiB.
 inline constexpr std::string_view dns_subdomain = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";  // RFC 1123
 inline constexpr std::string_view dns_label = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
-inline constexpr std::string_view percent_pattern = "^(100|[0-9]{1,2})%$";
+inline constexpr std::string_view percent_pattern = "^(100|[1-9]?[0-9])%$";
 inline constexpr std::string_view condition_type_pattern = "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9][-A-Za-z0-9_.]*$";
 inline constexpr Rules object_name{.max_length = 253, .pattern = dns_subdomain};  // the name of another object
 inline constexpr Rules required_name{.required = true, .min_length = 1, .max_length = 253, .pattern = dns_subdomain};

@@ -124,8 +124,9 @@ consteval auto describe(const Operation*) {
 
 enum class OperationResult : std::uint8_t { succeeded, failed, lost, superseded };
 consteval auto describe(const OperationResult*) {
-  return names("How an operation ended. Lost: the host died meanwhile, which doesn't condemn the revision. Superseded: another took its place.",
-               "Succeeded", "Failed", "Lost", "Superseded");
+  return names(
+      "How an operation ended. Lost: the host died meanwhile, which doesn't condemn the revision. Superseded: another took its place.",
+      "Succeeded", "Failed", "Lost", "Superseded");
 }
 
 struct LastOperation {

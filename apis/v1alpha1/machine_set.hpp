@@ -212,9 +212,9 @@ consteval auto describe(const Rollout*) {
                     "steps", "The steps, at most 20, rising. The rest follows after the last one. None: all at once, under the budgets.",
                     {.max_items = 20,
                      .list_key = "name",
-                     .cel = {{{"self.filter(s, type(s.updated) == int).map(s, int(s.updated)).isSorted()",
+                     .cel = {{{"self.map(s, type(s.updated) == int, int(s.updated)).isSorted()",
                                "steps must rise: each step's updated count must be at least that of the step before"},
-                              {"self.filter(s, type(s.updated) == string).map(s, int(s.updated.replace('%', ''))).isSorted()",
+                              {"self.map(s, type(s.updated) == string, int(s.updated.replace('%', ''))).isSorted()",
                                "steps must rise: each step's updated share must be at least that of the step before"}}}}),
                 field<&S::machine_timeout>("machineTimeoutSeconds",
                                            "An update of one machine has failed after this, from its grant; unset: 1800.",
@@ -223,10 +223,10 @@ consteval auto describe(const Rollout*) {
       .check("!has(self.partition) || self.partition == 0 || !has(self.steps) || size(self.steps) == 0",
              "partition and steps exclude each other: take out one of them")
       .check(
-          "!has(self.maxUnavailable) || !(self.maxUnavailable in [0, '0%', '00%']) || (has(self.maxSurge) && !(self.maxSurge in [0, '0%', "
-          "'00%']))",
+          "!has(self.maxUnavailable) || !(self.maxUnavailable == 0 || self.maxUnavailable == '0%') || (has(self.maxSurge) && "
+          "!(self.maxSurge == 0 || self.maxSurge == '0%'))",
           "maxUnavailable and maxSurge can't both be 0: no machine could ever be updated")
-      .check("!has(self.maxSurge) || self.maxSurge in [0, '0%', '00%'] || (has(self.type) && self.type == 'Recreate')",
+      .check("!has(self.maxSurge) || self.maxSurge == 0 || self.maxSurge == '0%' || (has(self.type) && self.type == 'Recreate')",
              "maxSurge is for type Recreate only: an InPlace rollout makes no machines");
 }
 inline RolloutType type(const Rollout& r) { return r.type.value_or(RolloutType::in_place); }

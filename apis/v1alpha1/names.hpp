@@ -33,8 +33,8 @@ inline constexpr std::string_view retry = "endstate.dev/retry";                 
 inline constexpr std::string_view operation_timeout = "endstate.dev/operation-timeout-seconds";
 // Machine: the revision that was assigned while it was unavailable already: its trouble doesn't speak against that revision.
 inline constexpr std::string_view was_unavailable = "endstate.dev/was-unavailable";
-inline constexpr std::string_view owned = "endstate.dev/owned";      // Node: JSON of the labels and taints that endstate set on it
-inline constexpr std::string_view machine = "endstate.dev/machine";  // Node: <namespace>/<name> of its Machine
+inline constexpr std::string_view owned = "endstate.dev/owned";              // Node: JSON of the labels and taints that endstate set on it
+inline constexpr std::string_view machine = "endstate.dev/machine";          // Node: <namespace>/<name> of its Machine
 inline constexpr std::string_view machine_uid = "endstate.dev/machine-uid";  // Node: uid of its Machine
 inline constexpr std::string_view pre_drain_hook_prefix = "pre-drain.delete.hook.endstate.dev/";
 inline constexpr std::string_view pre_terminate_hook_prefix = "pre-terminate.delete.hook.endstate.dev/";

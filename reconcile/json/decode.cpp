@@ -204,9 +204,9 @@ Result<void> decode(std::string_view json, const Type& type, void* out, Pool& po
   Decoder decoder(pool);
   simdjson::ondemand::document document;
   simdjson::ondemand::object root;
-  bool good = parser.iterate(simdjson::padded_string_view(padded.data(), padded.size(), padded.capacity())).get(document) ==
-                  simdjson::SUCCESS &&
-              document.get_object().get(root) == simdjson::SUCCESS;
+  bool good =
+      parser.iterate(simdjson::padded_string_view(padded.data(), padded.size(), padded.capacity())).get(document) == simdjson::SUCCESS &&
+      document.get_object().get(root) == simdjson::SUCCESS;
   if (!good)
     decoder.wrong("expected a JSON object");
   else

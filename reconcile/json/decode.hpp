@@ -1,5 +1,5 @@
-// Reads JSON into described values. What the type doesn't name is skipped unread; null is absence. Strings are interned in the caller's pool.
-// Any thread: each has a parser of its own. The input needs no padding and may go away afterwards.
+// Reads JSON into described values. What the type doesn't name is skipped unread; null is absence. Strings are interned in the caller's
+// pool. Any thread: each has a parser of its own. The input needs no padding and may go away afterwards.
 //
 // Errors are Code::invalid and name the place: "spec.steps[2].updated: expected an integer or a percentage like 10%".
 #pragma once
