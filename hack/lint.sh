@@ -12,7 +12,8 @@ lint_format() { hack/format.sh --check; }
 
 lint_shell() {
   local -a scripts
-  mapfile -t scripts < <(git grep -lI -E '^#!/usr/bin/env bash|^# shellcheck shell=bash' --untracked -- hack e2e .ci)
+  mapfile -t scripts < <(git grep --untracked -lI -E '^#!/usr/bin/env bash|^# shellcheck shell=bash' -- hack e2e .ci)
+  ((${#scripts[@]} > 0)) || fail "no scripts found"
   shellcheck -x "${scripts[@]}"
 }
 

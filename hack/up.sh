@@ -93,13 +93,18 @@ next_steps() {
 
 endstate runs. Try next:
   export PATH=$(dirname "$(kubectl_binary)"):$BUILD_BIN:\$PATH
-  $kubectl get hosts | head                       the simulated fleet
-  $kubectl apply -f manifests/samples/            a cluster, packages, and a set of 100 machines
-  $kubectl get machinesets,machines --watch       watch it come up
+
+  # the simulated fleet
+  $kubectl get hosts
+  # a cluster, packages, and a set of 100 machines; watch it come up, and scale it
+  $kubectl apply -f manifests/samples/
+  $kubectl get machineset workers --watch
   $kubectl scale machineset workers --replicas 150
-  curl -s http://$operator_address/metrics        the operator's metrics
-  make demo                                       the whole story, played
-  make down                                       stop what this started
+  # what the operator says of itself
+  curl -s http://$operator_address/metrics
+
+  make demo     plays the whole story
+  make down     stops what this started
 Logs are in ${RUN_DIR#"$ROOT"/}/*.log.
 TEXT
 }
