@@ -33,6 +33,13 @@ struct Credentials {
   friend bool operator==(const Credentials&, const Credentials&) = default;
 };
 
+// Credentials::server in its parts.
+struct Endpoint {
+  bool tls = true, loopback = false;
+  std::string host{}, port{}, path{};  // host: without the brackets of IPv6; path: "" or "/prefix"
+};
+Result<Endpoint> parse_server(std::string_view server);
+
 // What the files held when they were read.
 struct Secrets {
   std::string ca_pem{}, certificate_pem{}, key_pem{}, token{};

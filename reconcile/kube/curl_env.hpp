@@ -43,14 +43,14 @@ struct CurlEnvOptions {
   int workers = 1;                       // threads for compute()
   int max_in_flight = 64;                // calls of one connection on the wire, watches apart (they are few and long)
   int max_queued = 10'000;               // calls that wait for that, of all connections; past it: Code::unavailable
-  int max_connections = 4;               // TCP connections to one server
+  int max_connections = 128;             // TCP connections to one server; with HTTP/2 one or two are enough
   std::chrono::milliseconds connect_timeout{10'000};
   std::function<void(const Exchange&)> observer{};  // on the owner's thread
 };
 
 class CurlEnv final : public Env {
  public:
-  // `meta`: connection "". Without it calls to "" are Code::invalid until connect("", ...).
+  // `meta`: connection "". Its files are read when the first call is made. A call to what is not connected is Code::unavailable.
   explicit CurlEnv(CurlEnvOptions options, std::optional<Credentials> meta = std::nullopt);
   ~CurlEnv() override;  // callbacks that have not run never will; waits for a job that is running
   CurlEnv(const CurlEnv&) = delete;
@@ -63,8 +63,7 @@ class CurlEnv final : public Env {
   Now now() const override;  // CLOCK_BOOTTIME: a machine that slept has let its leases end
   std::uint64_t random() override;
   [[nodiscard]] Handle at(MonoTime when, std::function<void()> task) override;
-  [[nodiscard]] Handle call(Call call, std::function<void(std::string_view frame)> frame,
-                            std::function<void(Result<void>)> end) override;
+  [[nodiscard]] Handle call(Call call, std::function<void(std::string_view frame)> frame, std::function<void(Result<void>)> end) override;
   [[nodiscard]] Handle http(HttpCall call, std::function<void(Result<std::string>)> end) override;
   [[nodiscard]] Handle compute(std::function<std::function<void()>()> job) override;
   // The kubeconfig may not name files. Replacing the server or its CA ends that connection's calls with Code::unavailable.

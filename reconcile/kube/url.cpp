@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "reconcile/json/encode.hpp"
+
 namespace reconcile {
 namespace {
 
@@ -99,21 +101,6 @@ std::string resource_path(const Call& call) {
   return path;
 }
 
-// RFC 8259 section 7.
-std::string json_string(std::string_view text) {
-  constexpr std::string_view hex = "0123456789abcdef";
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\')
-      out.append({'\\', c});
-    else if (static_cast<unsigned char>(c) < 0x20)
-      out.append("\\u00").append({hex[static_cast<unsigned char>(c) >> 4], hex[static_cast<unsigned char>(c) & 15]});
-    else
-      out.push_back(c);
-  }
-  return out.append("\"");
-}
-
 }  // namespace
 
 Result<Request> request_of(const Call& call) {
@@ -187,12 +174,12 @@ std::string delete_options(std::string_view uid, std::string_view resource_versi
   if (grace_period) body.append(",\"gracePeriodSeconds\":").append(std::to_string(grace_period->count()));
   if (!uid.empty() || !resource_version.empty()) {
     body.append(",\"preconditions\":{");
-    if (!uid.empty()) body.append("\"uid\":").append(json_string(uid));
+    if (!uid.empty()) body.append("\"uid\":").append(quote(uid));
     if (!uid.empty() && !resource_version.empty()) body.push_back(',');
-    if (!resource_version.empty()) body.append("\"resourceVersion\":").append(json_string(resource_version));
+    if (!resource_version.empty()) body.append("\"resourceVersion\":").append(quote(resource_version));
     body.push_back('}');
   }
-  if (!propagation.empty()) body.append(",\"propagationPolicy\":").append(json_string(propagation));
+  if (!propagation.empty()) body.append(",\"propagationPolicy\":").append(quote(propagation));
   return body.append("}");
 }
 

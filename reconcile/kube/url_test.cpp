@@ -135,7 +135,7 @@ TEST_CASE("percent encoding, queries, DeleteOptions", "[url]") {
   CHECK(encode_query({}).empty());
   CHECK(delete_options("", "") == R"({"kind":"DeleteOptions","apiVersion":"v1"})");
   CHECK(delete_options("u\"\\\n", "7", "Background", std::chrono::seconds(0)) ==
-        R"({"kind":"DeleteOptions","apiVersion":"v1","gracePeriodSeconds":0,"preconditions":{"uid":"u\"\\\u000a","resourceVersion":"7"},)"
+        R"({"kind":"DeleteOptions","apiVersion":"v1","gracePeriodSeconds":0,"preconditions":{"uid":"u\"\\\n","resourceVersion":"7"},)"
         R"("propagationPolicy":"Background"})");
   CHECK(describe_call({.verb = Verb::merge_patch, .resource = &machines, .name_space = "a", .name = "m", .subresource = "status"}) ==
         "patch machines a/m status");
