@@ -144,7 +144,10 @@ bool Decoder::raw(Value v, Json& out) {
 bool Decoder::value(Value v, const Type& type, void* out) {
   json_type kind{};
   if (v.type().get(kind) != simdjson::SUCCESS) return wrong("broken JSON");
-  if (kind == json_type::null) return v.is_null() || wrong("broken JSON");
+  if (kind == json_type::null) {
+    bool null = false;
+    return (v.is_null().get(null) == simdjson::SUCCESS && null) || wrong("broken JSON");
+  }
   std::string_view text;
   std::int64_t number = 0;
   switch (type.kind) {
@@ -194,6 +197,11 @@ bool Decoder::object(simdjson::ondemand::object o, const Type& type, void* out) 
   return true;
 }
 
+bool at_end(simdjson::ondemand::document& document) {
+  const char* next = nullptr;
+  return document.current_location().get(next) == simdjson::OUT_OF_BOUNDS;
+}
+
 }  // namespace
 
 Result<void> decode(std::string_view json, const Type& type, void* out, Pool& pool) {
@@ -210,7 +218,7 @@ Result<void> decode(std::string_view json, const Type& type, void* out, Pool& po
   if (!good)
     decoder.wrong("expected a JSON object");
   else
-    good = decoder.object(root, type, out);
+    good = decoder.object(root, type, out) && (at_end(document) || decoder.wrong("something stands behind the object"));
   if (padded.capacity() > kept_buffer) {
     std::string().swap(padded);
     parser = simdjson::ondemand::parser();
