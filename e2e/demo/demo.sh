@@ -149,10 +149,8 @@ fleet_size=$(hosts)
 ((fleet_size >= more)) || fail "the fleet has $fleet_size hosts, the demo needs $more: 'make down' and start again"
 others=$(kubectl get machines.endstate.dev --all-namespaces -o json | jq '[.items[] | select(.metadata.labels["endstate.dev/set-name"] != "workers")] | length')
 ((others == 0)) || fail "this cluster has $others machines that are not the demo's: 'make down' first, or give another RUN_DIR and PORT_BASE"
-free_hosts_of_faults() { kubectl annotate hosts.endstate.dev --all fleet.endstate.dev/fault- >/dev/null; }
 if [[ -n $(kubectl get -f manifests/samples --ignore-not-found -o name) ]]; then
   begin "Clear away what an earlier demo left"
-  free_hosts_of_faults
   kubectl delete -f manifests/samples --ignore-not-found --wait=false >/dev/null
   await 300 nothing_left
 fi
@@ -192,7 +190,6 @@ end
 
 begin "A bad version: stopped and rolled back by itself"
 before=$update
-kubectl annotate hosts.endstate.dev --all --overwrite "fleet.endstate.dev/fault=InstallFails,package=$bad" >/dev/null
 set_package kubelet "$bad"
 await 600 rolled_back
 [[ $rejected == *"$bad"* ]] || fail "$step_name: the status doesn't name $bad: $rejected"
@@ -201,7 +198,6 @@ expect "$(kubelets "$good")" "$fewer" "the number of Nodes with $good"
 end
 # The canary step is one machine, and it is the only one that may have been touched.
 [[ $step_machines == - ]] || expect "$step_machines" 1 "the number of machines touched"
-free_hosts_of_faults
 set_package kubelet "$good" # the spec is the user's: the operator never edits it back
 begin "The user takes the bad version out again"
 await 120 back_at_current
