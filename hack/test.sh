@@ -40,7 +40,7 @@ record() {
 
 run_unit() {
   local status=0 log
-  hack/build.sh "$TEST_PRESET"
+  hack/build.sh "$TEST_PRESET" unit_tests
   log=build/$TEST_PRESET/Testing/Temporary/LastTest.log
   rm -f "$log"
   ctest --preset "$TEST_PRESET" --parallel "$(nproc)" || status=$?
