@@ -25,9 +25,9 @@ struct Action {
   Verb verb{};  // create, apply, update, merge_patch, json_patch, remove
   const Kind* kind = nullptr;
   std::string cluster{};  // connection id
-  Text name_space, name, subresource;
+  Text name_space{}, name{}, subresource{};
   std::string body{};          // JSON, by encode.hpp. apply: carries metadata.uid and resourceVersion, or it may create
-  Text uid, resource_version;  // preconditions. remove: go into DeleteOptions; merge_patch: into the patch's metadata
+  Text uid{}, resource_version{};  // preconditions. remove: go into DeleteOptions; merge_patch: into the patch's metadata
   std::uint8_t stage = 0;
   bool guarded = false;  // only under Plan::permit
   // Answers that mean the end state is there already. create: exists; remove: not_found (always).
@@ -41,7 +41,7 @@ struct StatusWrite {
   const Kind* kind = nullptr;
   std::string cluster{};
   Key key{};
-  Text uid, resource_version;
+  Text uid{}, resource_version{};
   std::string status{};                 // encode() of the status member
   bool changed = true;                  // the plan compared it with the snapshot: false writes nothing
   bool first = false;                   // a lock: the actions start only when this is stored
@@ -66,7 +66,7 @@ struct Outcome {
   std::string what{};  // verb, kind and name
   Verb verb{};
   const Resource* resource = nullptr;
-  Text name;
+  Text name{};
   Error error{};
 };
 struct Memory {  // of one key; dropped with it
@@ -78,7 +78,7 @@ struct Memory {  // of one key; dropped with it
 
 struct EventNote {  // events.k8s.io/v1 Event about the loop's object
   bool warning = false;
-  Text reason, action, note;                  // note ≤ 1 KiB
+  Text reason{}, action{}, note{};                  // note ≤ 1 KiB
   std::optional<OwnerReference> regarding{};  // another object than the loop's own (kind, name, uid)
 };
 
@@ -86,7 +86,7 @@ struct EventNote {  // events.k8s.io/v1 Event about the loop's object
 struct ConnectWish {
   std::string cluster{};               // connection id, "<namespace>/<Cluster name>"
   bool connected = true;               // false: disconnect
-  Text secret_namespace, secret_name;  // data key `value`, Cluster API's shape
+  Text secret_namespace{}, secret_name{};  // data key `value`, Cluster API's shape
 };
 
 struct Plan {
