@@ -15,13 +15,13 @@ namespace reconcile {
 // A wish to disturb one subject. The id made of (subject uid, operation, revision, attempt) is deterministic: asking again for what
 // was granted returns the same grant and costs nothing, so a restarted operator never pays twice.
 struct PermitRequest {
-  Key cluster;     // the Cluster object whose budgets count
-  Text operation;  // one of the program's operation names, e.g. "MachineUpdate"
-  Key subject;     // the machine, for people
-  Text subject_uid;
-  Text revision;  // what it moves to; empty where there is none
+  Key cluster{};     // the Cluster object whose budgets count
+  Text operation{};  // one of the program's operation names, e.g. "MachineUpdate"
+  Key subject{};     // the machine, for people
+  Text subject_uid{};
+  Text revision{};  // what it moves to; empty where there is none
   std::int64_t attempt = 0;
-  Text domain;                       // failure domain; empty: none known
+  Text domain{};                     // failure domain; empty: none known
   bool already_unavailable = false;  // costs no availability, still counts for rate and concurrency
   std::chrono::seconds lasts{3600};  // an unreturned grant ends after this
   std::string id() const;            // 16 hex digits
@@ -32,9 +32,9 @@ struct Granted {
 };
 // Why not, and who said so; shown as status.blockedBy.
 struct Refused {
-  Text kind, name;      // e.g. "ChangeBudget", "default"
-  Text reason;          // CamelCase: WindowFull, MaxUnavailable, MaxConcurrent, LedgerMissing, ...
-  std::string message;  // for people
+  Text kind{}, name{};    // e.g. "ChangeBudget", "default"
+  Text reason{};          // CamelCase: WindowFull, MaxUnavailable, MaxConcurrent, LedgerMissing, ...
+  std::string message{};  // for people
   std::chrono::milliseconds retry_after{5'000};
 };
 using Verdict = std::variant<Granted, Refused>;

@@ -26,7 +26,7 @@ struct Action {
   const Kind* kind = nullptr;
   std::string cluster{};  // connection id
   Text name_space{}, name{}, subresource{};
-  std::string body{};          // JSON, by encode.hpp. apply: carries metadata.uid and resourceVersion, or it may create
+  std::string body{};              // JSON, by encode.hpp. apply: carries metadata.uid and resourceVersion, or it may create
   Text uid{}, resource_version{};  // preconditions. remove: go into DeleteOptions; merge_patch: into the patch's metadata
   std::uint8_t stage = 0;
   bool guarded = false;  // only under Plan::permit
@@ -78,14 +78,14 @@ struct Memory {  // of one key; dropped with it
 
 struct EventNote {  // events.k8s.io/v1 Event about the loop's object
   bool warning = false;
-  Text reason{}, action{}, note{};                  // note ≤ 1 KiB
+  Text reason{}, action{}, note{};            // note ≤ 1 KiB
   std::optional<OwnerReference> regarding{};  // another object than the loop's own (kind, name, uid)
 };
 
 // A change of the set of connections (the cluster loop's). The kubeconfig is read from the Secret by the runtime and never kept here.
 struct ConnectWish {
-  std::string cluster{};               // connection id, "<namespace>/<Cluster name>"
-  bool connected = true;               // false: disconnect
+  std::string cluster{};                   // connection id, "<namespace>/<Cluster name>"
+  bool connected = true;                   // false: disconnect
   Text secret_namespace{}, secret_name{};  // data key `value`, Cluster API's shape
 };
 
