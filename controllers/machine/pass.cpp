@@ -1,0 +1,249 @@
+#include "controllers/machine/pass.hpp"
+
+#include <algorithm>
+#include <charconv>
+
+#include "reconcile/json/encode.hpp"
+
+namespace endstate::machine {
+
+using reconcile::Action, reconcile::encode, reconcile::Kind, reconcile::kind_of, reconcile::Verb;
+
+Pass::Pass(const Input& input)
+    : in(input), machine(*input.machine), now(std::chrono::floor<std::chrono::seconds>(input.now.wall)), status(input.machine->status) {
+  status.conditions.clear();
+  status.blocked_by.reset();
+  status.observed_generation = machine.metadata.generation;
+  if (in.refused) refused_wait = in.now.mono < in.refused_at + in.refused->retry_after;
+}
+
+// ---- the draft ----
+
+void Pass::condition(std::string_view type, ConditionStatus value, std::string_view why, std::string_view message) {
+  Condition c{.type = type, .status = value, .reason = why, .message = message, .last_transition_time = now, .observed_generation = {}};
+  c.observed_generation = machine.metadata.generation;
+  if (const auto* old = find_condition(machine.status.conditions, type); old && old->status == value)
+    c.last_transition_time = old->last_transition_time;
+  auto& all = status.conditions;
+  const auto at = std::lower_bound(all.begin(), all.end(), type, [](const Condition& a, std::string_view b) { return a.type.view() < b; });
+  if (at != all.end() && at->type == type)
+    *at = std::move(c);
+  else if (all.size() < max_conditions)
+    all.insert(at, std::move(c));
+}
+
+void Pass::keep_conditions() { status.conditions = machine.status.conditions; }
+
+void Pass::block(std::string_view kind, std::string_view name, std::string_view why, std::string_view message) {
+  api::BlockedBy b{.kind = kind, .name = name, .reason = why, .message = message.substr(0, 1024), .since = now};
+  if (const auto& old = machine.status.blocked_by; old && old->kind == b.kind && old->name == b.name && old->reason == b.reason)
+    b.since = old->since;
+  status.blocked_by = std::move(b);
+}
+
+void Pass::again(std::chrono::nanoseconds wait) {
+  const auto ms = std::max(std::chrono::ceil<std::chrono::milliseconds>(wait), std::chrono::milliseconds(10));
+  if (!out.again || ms < *out.again) out.again = ms;
+}
+
+void Pass::warn(std::string_view why, std::string_view action, const std::string& text) {
+  out.events.push_back({.warning = true, .reason = why, .action = action, .note = std::string_view(text).substr(0, 1024), .regarding = {}});
+}
+void Pass::note(std::string_view why, std::string_view action, const std::string& text) {
+  out.events.push_back(
+      {.warning = false, .reason = why, .action = action, .note = std::string_view(text).substr(0, 1024), .regarding = {}});
+}
+
+// ---- the guard ----
+
+reconcile::PermitRequest Pass::request(std::string_view operation, std::string_view to_revision, std::int64_t attempt) const {
+  return {.cluster = {machine.metadata.name_space, machine.spec.cluster_name},
+          .operation = operation,
+          .subject = machine.metadata.key(),
+          .subject_uid = machine.metadata.uid,
+          .revision = to_revision,
+          .attempt = attempt,
+          .domain = in.host ? Text(api::failure_domain(in.host->spec.hardware)) : status.failure_domain,
+          .already_unavailable = !was_in_service(machine) || !is_available(machine),
+          .lasts = timeout() + drain_timeout(machine.spec.deletion) + std::chrono::seconds(600)};
+}
+
+bool Pass::ask(reconcile::PermitRequest wanted) {
+  // The last answer is shown for as long as the plan still wants something: a wait is never silent.
+  if (in.refused) block(in.refused->kind, in.refused->name, in.refused->reason, in.refused->message);
+  if (refused_wait) {
+    again(in.refused_at + in.refused->retry_after - in.now.mono);
+    return false;
+  }
+  out.permit = std::move(wanted);
+  return true;
+}
+
+void Pass::lock() {
+  lock_written = true;
+  status.blocked_by.reset();
+}
+
+// ---- writes ----
+
+namespace {
+
+api::ResolvedPackage resolve(const Package& package) {
+  api::ResolvedPackage r;
+  r.name = package.slot;
+  r.spec.raw = encode(package.version->spec);
+  r.version = {package.name, package.version->metadata.uid, reconcile::hash_of(r.spec.raw)};
+  return r;
+}
+
+}  // namespace
+
+void Pass::assign(std::uint8_t stage, bool guarded, std::string_view grant) {
+  const api::Host& host = *(in.host ? in.host : in.candidate);
+  api::HostAssignment a;
+  if (assignment) a = *assignment;
+  a.spec.state = api::AssignmentState::active;
+  a.spec.node_name = host.metadata.name;
+  a.spec.revision = revision;
+  a.spec.grant_id = grant;
+  a.spec.packages.clear();
+  for (const Package& package : in.packages) a.spec.packages.push_back(resolve(package));
+  put_assignment(std::move(a), stage, "let host " + host.metadata.name.str() + " be revision " + revision);
+  out.actions.back().guarded = guarded;
+}
+
+void Pass::release(std::uint8_t stage) {
+  api::HostAssignment a;
+  if (assignment) a = *assignment;
+  a.spec.state = api::AssignmentState::released;
+  a.spec.packages.clear();
+  a.spec.files.clear();
+  a.spec.requests.clear();
+  if (!assignment) {
+    a.spec.node_name = in.host->metadata.name;
+    a.spec.revision = revision;
+  }
+  put_assignment(std::move(a), stage, "undo what was installed on " + (in.host ? in.host->metadata.name.str() : a.spec.node_name.str()));
+}
+
+void Pass::put_assignment(api::HostAssignment a, std::uint8_t stage, std::string why) {
+  a.status = {};
+  if (!assignment) a.metadata.name = (in.host ? in.host : in.candidate)->metadata.uid;
+  a.metadata.labels.set(api::label::cluster_name, machine.spec.cluster_name);
+  a.metadata.annotations.set(api::annotation::machine, key());
+  a.spec.machine_uid = machine.metadata.uid;
+  const Kind& kind = kind_of<api::HostAssignment>;
+  Action action{.verb = assignment ? Verb::update : Verb::create,
+                .kind = &kind,
+                .cluster = in.connection,
+                .name_space = {},
+                .name = a.metadata.name,
+                .subresource = {},
+                .body = reconcile::encode_object(api_version(*kind.resource), kind.resource->kind, *kind.type, &a)};
+  action.uid = a.metadata.uid;
+  action.resource_version = a.metadata.resource_version;
+  action.stage = stage;
+  action.tolerate_exists = !assignment;  // its name is the host's uid: a repeated create meets its own first one
+  action.why = std::move(why);
+  out.actions.push_back(std::move(action));
+}
+
+void Pass::remove(const Kind& kind, std::string connection, const reconcile::ObjectMeta& meta, std::uint8_t stage, std::string why) {
+  Action action{.verb = Verb::remove, .kind = &kind, .cluster = std::move(connection), .name_space = meta.name_space, .name = meta.name};
+  action.uid = meta.uid;
+  action.stage = stage;
+  action.why = std::move(why);
+  out.actions.push_back(std::move(action));
+}
+
+void Pass::free_host(const api::Host& host, std::uint8_t stage) {
+  Action action{.verb = Verb::merge_patch,
+                .kind = &kind_of<api::Host>,
+                .cluster = {},
+                .name_space = host.metadata.name_space,
+                .name = host.metadata.name};
+  action.body = R"({"metadata":{"labels":{)" + reconcile::quote(api::label::cluster_name) + ":null," +
+                reconcile::quote(api::label::set_name) + R"(:null}},"spec":{"consumerRef":null}})";
+  action.uid = host.metadata.uid;
+  action.resource_version = host.metadata.resource_version;
+  action.stage = stage;
+  action.why = "free host " + host.metadata.name.str();
+  out.actions.push_back(std::move(action));
+}
+
+void Pass::add_finalizer() {
+  std::vector<Text> all = machine.metadata.finalizers;
+  all.push_back(api::finalizer::machine);
+  Action action{.verb = Verb::merge_patch,
+                .kind = &kind_of<api::Machine>,
+                .cluster = {},
+                .name_space = machine.metadata.name_space,
+                .name = machine.metadata.name};
+  action.body = R"({"metadata":{"finalizers":)" + encode(all) + "}}";
+  action.uid = machine.metadata.uid;
+  action.resource_version = machine.metadata.resource_version;
+  action.why = "clean up before it goes";
+  out.actions.push_back(std::move(action));
+}
+
+void Pass::accept_retry(std::uint8_t stage) {
+  if (!retry) return;
+  Action action{.verb = Verb::merge_patch,
+                .kind = &kind_of<api::Machine>,
+                .cluster = {},
+                .name_space = machine.metadata.name_space,
+                .name = machine.metadata.name};
+  action.body = R"({"metadata":{"annotations":{)" + reconcile::quote(api::annotation::retry) + ":null}}}";
+  action.uid = machine.metadata.uid;  // no version: the lock before it has moved it
+  action.stage = stage;
+  action.guarded = true;
+  action.why = "the retry is accepted";
+  out.actions.push_back(std::move(action));
+}
+
+void Pass::drop_finalizer(std::uint8_t stage) {
+  const auto& all = machine.metadata.finalizers;
+  const auto at = std::find(all.begin(), all.end(), Text(api::finalizer::machine));
+  if (at == all.end()) return;
+  const std::string place = "/metadata/finalizers/" + std::to_string(at - all.begin());
+  Action action{.verb = Verb::json_patch,
+                .kind = &kind_of<api::Machine>,
+                .cluster = {},
+                .name_space = machine.metadata.name_space,
+                .name = machine.metadata.name};
+  action.body = JsonPatch()
+                    .op("test", "/metadata/uid", reconcile::quote(machine.metadata.uid))
+                    .op("test", place, reconcile::quote(api::finalizer::machine))
+                    .op("remove", place)
+                    .str();
+  action.stage = stage;
+  action.why = "nothing of it is left";
+  out.actions.push_back(std::move(action));
+}
+
+JsonPatch& JsonPatch::op(std::string_view op, std::string_view path, std::string_view value) {
+  if (!text_.empty()) text_ += ',';
+  text_.append(R"({"op":")").append(op).append(R"(","path":)").append(reconcile::quote(path));
+  if (!value.empty()) text_.append(R"(,"value":)").append(value);
+  text_ += '}';
+  ++size_;
+  return *this;
+}
+
+// ---- small questions ----
+
+const api::Operation* Pass::operation(api::OperationType type) const {
+  const auto& op = machine.status.operation;
+  return op && op->type == type ? &*op : nullptr;
+}
+
+std::chrono::seconds Pass::timeout() const {
+  const auto text = machine.metadata.annotations.get(api::annotation::operation_timeout);
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (!text.empty() && error == std::errc() && end == text.data() + text.size())
+    return std::chrono::seconds(std::clamp<std::int64_t>(value, 30, 604'800));  // the bounds of machineTimeoutSeconds
+  return in.set ? machine_timeout(in.set->spec.rollout) : default_timeout;
+}
+
+}  // namespace endstate::machine

@@ -1,0 +1,122 @@
+// Pass: the working state of one plan() call, shared by the plan's parts. Private to controllers/machine/.
+#pragma once
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "controllers/common/machine_state.hpp"
+#include "controllers/machine/plan.hpp"
+
+namespace endstate::machine {
+
+namespace reason = api::reason;
+
+struct Gate {
+  Text type;
+  ConditionStatus status{};
+  Text reason, message;
+};
+
+enum class NodeIs : std::uint8_t { absent, ours, foreign };
+
+// How far the host is with what it was assigned.
+struct PackageFacts {
+  bool observed = false;  // the agent has worked on the very spec
+  bool ready = false;     // and every package is Ready
+  Text failed, waiting;   // a slot that failed; one that isn't Ready yet
+  Text failed_reason, failed_message;
+  bool drifted = false;
+};
+
+struct Pass {
+  explicit Pass(const Input& input);
+
+  const Input& in;
+  const api::Machine& machine;
+  const WallTime now;         // whole seconds, as the API keeps them
+  api::MachineStatus status;  // the draft: conditions start empty, the rest as it was
+  reconcile::Plan out;
+  bool lock_written = false;  // the draft goes out as a guarded action: no StatusWrite beside it
+  bool refused_wait = false;  // the guard refused lately: not asked in this pass
+
+  // facts (facts.cpp)
+  std::string revision;                             // wanted
+  const api::HostAssignment* assignment = nullptr;  // ours
+  NodeIs node_is = NodeIs::absent;
+  bool in_service = false;  // was open once
+  bool resolved = true;     // every package is known
+  Text missing_package;
+  bool differs = false;                                // the assignment isn't what the spec wants
+  api::Disruption disruption = api::Disruption::none;  // of what differs
+  bool retry = false;  // somebody says that the revision that failed is to be tried again (annotation endstate.dev/retry)
+  PackageFacts packages;
+  std::vector<Gate> gates;                                  // plan_gates.cpp
+  ConditionStatus gates_status = ConditionStatus::unknown;  // False if one is; else Unknown if one is; else True
+  std::size_t worst_gate = 0;                               // index, when gates_status isn't True
+
+  // ---- the draft ----
+  void condition(std::string_view type, ConditionStatus value, std::string_view why, std::string_view message = {});
+  void keep_conditions();  // those of the last status, for what this pass doesn't judge
+  void block(std::string_view kind, std::string_view name, std::string_view why, std::string_view message);
+  void again(std::chrono::nanoseconds wait);  // the soonest wins
+  void warn(std::string_view why, std::string_view action, const std::string& note);
+  void note(std::string_view why, std::string_view action, const std::string& text);
+
+  // ---- writes ----
+  // The guard is asked for it; false: it refused lately and is asked again later, blockedBy says so.
+  bool ask(reconcile::PermitRequest request);
+  reconcile::PermitRequest request(std::string_view operation, std::string_view to_revision, std::int64_t attempt) const;
+  void lock();  // writes the draft as the guarded first action; what it permits follows at stage 1
+  void assign(std::uint8_t stage, bool guarded, std::string_view grant);  // create or update of the assignment, as the spec wants
+  void release(std::uint8_t stage);  // the assignment's state becomes Released; one that is missing is made so
+  void put_assignment(api::HostAssignment a, std::uint8_t stage, std::string why);
+  void remove(const reconcile::Kind& kind, std::string connection, const reconcile::ObjectMeta& meta, std::uint8_t stage, std::string why);
+  void free_host(const api::Host& host, std::uint8_t stage);
+  void add_finalizer();
+  void accept_retry(std::uint8_t stage);  // one-shot: the annotation goes when the grant for the new try is there
+  void drop_finalizer(std::uint8_t stage);
+
+  // ---- small questions ----
+  const api::Operation* operation(api::OperationType type) const;  // in flight, of that type; else null
+  bool updating() const { return operation(api::OperationType::update) || operation(api::OperationType::rollback); }
+  std::chrono::seconds timeout() const;
+  bool silent() const { return !in.agent_silence || *in.agent_silence > agent_fresh; }
+  const Gate& worst() const { return gates[worst_gate]; }
+  std::string key() const { return machine.metadata.key().str(); }
+};
+
+// ---- the parts, in the order that plan() calls them ----
+void assess(Pass& p);       // facts.cpp
+void judge_gates(Pass& p);  // plan_gates.cpp: gates, and the conditions that come from elsewhere
+void plan_claim(Pass& p);   // plan_claim.cpp
+void plan_assign(Pass& p);  //   the host has no assignment yet
+bool plan_update(Pass& p);  // plan_update.cpp: true if an update is under way or begins
+void end_operation(Pass& p, const api::Operation& op, api::OperationResult result, std::string_view why, std::string_view message);
+void plan_settle(Pass& p);                      // plan_settle.cpp: nothing is under way: open, close, finish a creation
+void plan_delete(Pass& p);                      // plan_delete.cpp
+bool drain(Pass& p, const api::Operation& op);  // plan_drain.cpp: true when nothing is left to wait for
+void isolate(Pass& p, std::uint8_t stage, bool guarded);
+bool has_taint(const Node& node, std::string_view key);
+bool isolated_by_us(const Node& node);
+bool isolated_by_other(const Node& node);
+bool is_open(const Pass& p);  // plan_node.cpp: none of our taints, and what the spec wants of labels and taints is there
+bool open_node(Pass& p);      //   true: it is open; else the patch that opens it is in the plan
+void close_node(Pass& p);     //   guarded
+void finish_status(Pass& p);  // plan_status.cpp: Ready, Reconciling, Stalled, packages
+std::chrono::milliseconds settle_for(const Pass& p);  //   how long a changed status must stand before it is written
+
+// JSON patch (RFC 6902), value as JSON.
+class JsonPatch {
+ public:
+  JsonPatch& op(std::string_view op, std::string_view path, std::string_view value = {});
+  std::size_t size() const { return size_; }
+  std::string str() const { return "[" + text_ + "]"; }
+
+ private:
+  std::string text_;
+  std::size_t size_ = 0;
+};
+
+inline constexpr std::string_view isolated_value = "machine";  // value of our endstate.dev/isolated: who closed it
+
+}  // namespace endstate::machine

@@ -1,0 +1,126 @@
+// The plan of one Machine: a pure function from what is known of it to what is done next.
+//
+//   Pending       claims a Host                                    plan_claim
+//   Provisioning  the host installs the packages                   plan_assign, plan_settle
+//   Joining       its Node comes, the gates turn True              plan_gates
+//   Running       open for pods; closed when a gate turns False    plan_settle
+//   Updating      lock, drain if needed, assign, wait, reopen      plan_update
+//   Draining      isolated; pods leave by eviction                 plan_drain
+//   Deleting      lock, drain, release, wipe, free the Host        plan_delete
+//   Failed        a package or a deadline failed; it says which
+//
+// Nothing but the objects themselves is remembered: a pass that dies after any of its writes is made again from what it left.
+// Wish and permission are two things: Machine.spec is read, HostAssignment.spec is written, after the guard's grant and the lock
+// (Machine.status.operation). What is created isn't in service: there the claim of the Host is the lock.
+#pragma once
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "apis/v1alpha1/cluster.hpp"
+#include "apis/v1alpha1/machine.hpp"
+#include "apis/v1alpha1/machine_set.hpp"
+#include "reconcile/kube/core.hpp"
+#include "reconcile/run/loop.hpp"
+
+namespace endstate::machine {
+
+namespace api = endstate::v1alpha1;
+using reconcile::Condition, reconcile::ConditionStatus, reconcile::Node, reconcile::Now, reconcile::Pod, reconcile::Ref, reconcile::Result,
+    reconcile::Text, reconcile::WallTime;
+
+// Bounds of the plan. All waits that an object can't set.
+inline constexpr std::chrono::seconds agent_fresh{180};       // three renewals of its Lease, by our own observation
+inline constexpr std::chrono::seconds default_timeout{1800};  // an operation, from its grant
+inline constexpr std::chrono::seconds close_after{30};        // a gate is False for so long before an open node is closed
+inline constexpr std::chrono::seconds abandon_after{900};     // a deleted machine whose Cluster is gone
+inline constexpr std::chrono::seconds reopen_wait{30};        // between two tries of what waits for something unseen
+inline constexpr std::chrono::milliseconds progress_settle{5'000};
+inline constexpr std::chrono::milliseconds refusal_settle{1'000};
+inline constexpr std::chrono::milliseconds link_settle{30'000};  // a short loss of a business cluster's API writes no status
+inline constexpr std::size_t evictions_a_pass = 50;
+inline constexpr std::size_t max_conditions = 64;  // CRD bound
+
+// What endstate set on a Node beside its own marks, so that it can be taken off again and nothing else is (annotation endstate.dev/owned).
+struct OwnedTaint {
+  Text key, effect;
+  friend bool operator==(const OwnedTaint&, const OwnedTaint&) = default;
+};
+consteval auto describe(const OwnedTaint*) {
+  return reconcile::object("A taint of ours.", reconcile::field<&OwnedTaint::key>("key", "Its key."),
+                           reconcile::field<&OwnedTaint::effect>("effect", "Its effect."));
+}
+struct OwnedOnNode {
+  std::vector<Text> labels;
+  std::vector<OwnedTaint> taints;
+  friend bool operator==(const OwnedOnNode&, const OwnedOnNode&) = default;
+};
+consteval auto describe(const OwnedOnNode*) {
+  return reconcile::object("Labels and taints of ours.", reconcile::field<&OwnedOnNode::labels>("labels", "Keys of labels."),
+                           reconcile::field<&OwnedOnNode::taints>("taints", "Taints."));
+}
+
+struct Package {  // a slot of the spec, looked up
+  Text slot, name;
+  Ref<api::MachinePackageVersion> version;  // null: there is none of that name
+};
+struct ExternalConditions {  // a condition ConfigMap, parsed
+  Text config_map;
+  Result<std::vector<Condition>> conditions = std::vector<Condition>();
+};
+struct PodsFact {
+  Result<std::vector<Pod>> pods = std::vector<Pod>();
+  bool complete = true;  // false: there are more than were listed
+};
+struct ClusterHealth {  // of the machines of the cluster that were in service once and nothing is being done to
+  std::size_t in_service = 0, ill = 0;
+};
+
+struct Input {
+  Now now;
+  Ref<api::Machine> machine;  // never null
+  Ref<api::Cluster> cluster;  // null: not there
+  Ref<api::MachineSet> set;   // its managing owner; null: none, or not there
+  std::string connection;     // of the cluster
+
+  enum class Link : std::uint8_t { unknown, down, up };  // of the business cluster's caches: synced, reachable, not lagging
+  Link link = Link::unknown;
+  std::string link_message;
+
+  // The Host: that which is claimed for this machine; more than one after a lost reply.
+  Ref<api::Host> host;
+  std::vector<Ref<api::Host>> more_hosts;
+  Ref<api::Host> former_host;           // no claimed one, but status.hostRef or the assignment names this one; null: that is gone too
+  Ref<api::Host> candidate;             // to claim next (host_pool.hpp, or spec.hostName); null: none
+  std::string no_candidate;             // why there is none
+  Ref<api::HostAssignment> assignment;  // named by the Host's uid, whoever it is for; without a Host: found by the machine's uid
+  Ref<Node> node;                       // named like the Host
+  std::optional<OwnedOnNode> owned;     // its annotation, decoded
+  std::optional<std::chrono::nanoseconds> agent_silence;  // since its Lease changed, our own lag discounted; nullopt: no Lease
+
+  std::vector<Package> packages;  // of spec.packages, in order
+  std::vector<ExternalConditions> external;
+  std::optional<PodsFact> pods;  // answer to the query `pods_query`
+  ClusterHealth health;
+
+  std::vector<reconcile::Outcome> failures;  // of the last pass
+  std::optional<reconcile::Refused> refused;
+  reconcile::MonoTime refused_at{};
+};
+
+inline constexpr std::string_view pods_query = "pods";  // Query::id
+
+reconcile::Plan plan(const Input& in);
+
+// What is left of a Machine that is gone: a released assignment whose host has reported its wipe only now. The Node and the assignment
+// go, and the Host may be claimed again. An assignment that is Active is never touched: a missing Machine alone never wipes a host.
+struct Remains {
+  std::string connection;
+  Ref<api::HostAssignment> assignment;
+  Ref<api::Host> host;  // with the assignment's name as uid; null: gone
+  Ref<Node> node;
+};
+reconcile::Plan plan_remains(const std::vector<Remains>& remains, WallTime now);
+
+}  // namespace endstate::machine

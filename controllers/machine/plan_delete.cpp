@@ -1,0 +1,184 @@
+// A Machine goes: grant and lock, hooks, drain, release; the host undoes what was installed and says so; then the Node, the assignment,
+// the claim and the finalizer go, in this order. A host that stays silent past the deadline is freed, but marked: nothing claims it
+// before it has been wiped.
+#include <algorithm>
+
+#include "controllers/machine/pass.hpp"
+#include "reconcile/json/encode.hpp"
+
+namespace endstate::machine {
+
+using reconcile::Action, reconcile::kind_of, reconcile::quote, reconcile::Verb;
+
+namespace {
+
+// Cluster API's hooks: an annotation whose key has the prefix holds the deletion at that point until its owner takes it off.
+Text hook(const Pass& p, std::string_view prefix) {
+  for (const auto& [key, value] : p.machine.metadata.annotations)
+    if (key.view().substr(0, prefix.size()) == prefix) return key;
+  return {};
+}
+
+bool held_by_hook(Pass& p, std::string_view prefix) {
+  const Text key = hook(p, prefix);
+  if (key.empty()) return false;
+  const std::string message = "waiting for the owner of the annotation " + key.str() + " to take it off";
+  p.block("Annotation", key, reason::waiting_for_hook, message);
+  p.condition(api::condition::deleting, ConditionStatus::true_, reason::waiting_for_hook, message);
+  return true;
+}
+
+// The word of the host's agent, or its absence, kept with the Host. A merge patch, as all that the loop writes into a Host's status: an
+// apply would take back what an earlier one of another purpose had set.
+Action host_phase(const api::Host& host, api::HostPhase phase, Condition wiped, std::uint8_t stage) {
+  auto conditions = host.status.conditions;
+  reconcile::set_condition(conditions, wiped, wiped.last_transition_time);
+  const auto& meta = host.metadata;
+  Action a{.verb = Verb::merge_patch,
+           .kind = &kind_of<api::Host>,
+           .cluster = {},
+           .name_space = meta.name_space,
+           .name = meta.name,
+           .subresource = "status"};
+  a.body = R"({"status":{"phase":)" + quote(reconcile::name_of(phase)) + R"(,"conditions":)" + reconcile::encode(conditions) + "}}";
+  a.uid = meta.uid;
+  a.resource_version = meta.resource_version;
+  a.stage = stage;
+  return a;
+}
+
+void mark_unwiped(Pass& p, const api::Host& host, std::uint8_t stage) {
+  Action a =
+      host_phase(host, api::HostPhase::failed,
+                 {.type = api::condition::wiped,
+                  .status = ConditionStatus::false_,
+                  .reason = reason::not_wiped,
+                  .message = "freed from Machine " + p.key() +
+                             " without its agent's word that it was wiped: bring the agent back, or wipe the host by hand, delete its "
+                             "HostAssignment and set status.phase to Ready",
+                  .last_transition_time = p.now,
+                  .observed_generation = {}},
+                 stage);
+  a.why = "host " + host.metadata.name.str() + " must be wiped before anything claims it";
+  p.out.actions.push_back(std::move(a));
+}
+
+bool is_marked(const api::Host& host) {
+  return host.status.phase == api::HostPhase::failed && is_false(host.status.conditions, api::condition::wiped);
+}
+
+void remove_node(Pass& p, std::uint8_t stage) {
+  if (p.node_is == NodeIs::ours) p.remove(kind_of<Node>, p.in.connection, p.in.node->metadata, stage, "the machine of this node is gone");
+}
+
+// Everything is undone, or it never was done.
+void finish(Pass& p, bool wiped) {
+  // The agent that comes back later must still find that it is released.
+  const bool keep_assignment = !wiped && (p.in.host || p.in.former_host);
+  remove_node(p, 0);
+  if (p.assignment && !keep_assignment)
+    p.remove(kind_of<api::HostAssignment>, p.in.connection, p.assignment->metadata, 0, "the host has nothing of the machine left");
+  if (p.in.host) {
+    if (keep_assignment && !is_marked(*p.in.host)) {
+      mark_unwiped(p, *p.in.host, 1);
+      p.warn(reason::not_wiped, "Delete",
+             "Host " + p.in.host->metadata.name.str() + " was not wiped in time: it is kept from being claimed");
+      return;  // its version changes with the mark: freed in the next pass
+    }
+    p.free_host(*p.in.host, 1);
+  }
+  for (const auto& host : p.in.more_hosts) p.free_host(*host, 1);
+  p.drop_finalizer(2);
+}
+
+void wait_for_wipe(Pass& p) {
+  auto& op = *p.status.operation;
+  if (op.node_deletion_start_time == WallTime{}) op.node_deletion_start_time = p.now;
+  const WallTime deadline = op.node_deletion_start_time + node_deletion_timeout(p.machine.spec.deletion);
+  if (!p.assignment || p.assignment->spec.state != api::AssignmentState::released) {
+    p.condition(api::condition::wiped, ConditionStatus::false_, reason::wiping, "the host is told to undo what was installed");
+    p.release(0);
+    p.again(deadline - p.now);
+    return;
+  }
+  const bool wiped = is_wiped(*p.assignment);
+  if (!wiped && p.in.host && p.now < deadline) {
+    p.condition(api::condition::wiped, ConditionStatus::false_, reason::wiping,
+                p.silent() ? "the agent is silent; waiting for it until the deadline" : "the host undoes what was installed");
+    p.again(deadline - p.now);
+    return;
+  }
+  p.condition(api::condition::wiped, wiped ? ConditionStatus::true_ : ConditionStatus::false_, wiped ? reason::wiped : reason::not_wiped);
+  finish(p, wiped);
+}
+
+void begin(Pass& p) {
+  if (held_by_hook(p, api::annotation::pre_drain_hook_prefix)) return;
+  auto request = p.request(api::operation::machine_delete, {}, 0);
+  const std::string id = request.id();
+  if (!p.ask(std::move(request))) return;
+  const auto before = p.machine.status.operation;
+  if (before) end_operation(p, *before, api::OperationResult::superseded, reason::superseded, "the machine is being deleted");
+  api::Operation op{.id = id, .type = api::OperationType::delete_, .owner = "user", .revision = {}, .start_time = p.now};
+  op.drain_start_time = p.now;
+  op.deadline = p.now + drain_timeout(p.machine.spec.deletion) + node_deletion_timeout(p.machine.spec.deletion);
+  p.status.operation = std::move(op);
+  p.lock();
+  p.note(reason::deleting, "Delete", "taking its pods off, then releasing its host");
+  const bool drains =
+      p.in_service && p.node_is == NodeIs::ours && !p.machine.metadata.annotations.has(api::annotation::exclude_node_draining);
+  if (drains) p.status.phase = api::MachinePhase::draining;
+  if (drains && !isolated_by_us(*p.in.node)) isolate(p, 1, true);
+}
+
+}  // namespace
+
+void plan_delete(Pass& p) {
+  if (!p.machine.metadata.has_finalizer(api::finalizer::machine)) return;  // another's finalizer holds it: nothing left for us
+  p.status.phase = api::MachinePhase::deleting;
+  p.condition(api::condition::deleting, ConditionStatus::true_, reason::deleting);
+  // No host was ever told to be this machine, or it has been undone. An assignment that somebody deleted under a machine in service is
+  // made again, as released: what is on the host must go.
+  const bool to_undo = p.assignment || (p.in_service && p.in.host && !p.in.assignment && p.in.link == Input::Link::up);
+  if (!to_undo) return finish(p, p.in.link == Input::Link::up || !p.in_service);
+  const auto* op = p.operation(api::OperationType::delete_);
+  if (!op) return begin(p);
+  if (!p.assignment || p.assignment->spec.state != api::AssignmentState::released) {
+    if (!drain(p, *op)) {
+      p.status.phase = api::MachinePhase::draining;
+      return;
+    }
+    if (held_by_hook(p, api::annotation::pre_terminate_hook_prefix)) return p.again(reopen_wait);
+  }
+  wait_for_wipe(p);
+}
+
+reconcile::Plan plan_remains(const std::vector<Remains>& remains, WallTime now) {
+  reconcile::Plan out;
+  for (const Remains& r : remains) {
+    if (r.assignment->spec.state != api::AssignmentState::released || !is_wiped(*r.assignment)) continue;
+    const auto remove = [&](const reconcile::Kind& kind, const reconcile::ObjectMeta& meta) {
+      Action a{.verb = Verb::remove, .kind = &kind, .cluster = r.connection, .name_space = meta.name_space, .name = meta.name};
+      a.uid = meta.uid;
+      a.why = "left behind by a machine that is gone, wiped now";
+      out.actions.push_back(std::move(a));
+    };
+    if (r.node && r.node->metadata.annotations.get(api::annotation::machine_uid) == r.assignment->spec.machine_uid.view())
+      remove(kind_of<Node>, r.node->metadata);
+    remove(kind_of<api::HostAssignment>, r.assignment->metadata);
+    if (!r.host || !is_marked(*r.host)) continue;
+    Action a = host_phase(*r.host, api::HostPhase::ready,
+                          {.type = api::condition::wiped,
+                           .status = ConditionStatus::true_,
+                           .reason = reason::wiped,
+                           .message = "its agent has reported the wipe",
+                           .last_transition_time = now,
+                           .observed_generation = {}},
+                          1);
+    a.why = "host " + r.host->metadata.name.str() + " is wiped and may be claimed again";
+    out.actions.push_back(std::move(a));
+  }
+  return out;
+}
+
+}  // namespace endstate::machine

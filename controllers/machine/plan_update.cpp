@@ -1,0 +1,146 @@
+// Taking a machine in service to another revision: grant and lock, drain if what changes needs it, assign, wait, reopen. A newer wish
+// takes the place of what is under way at once: the agent ends the step that it is in, then follows its new assignment.
+#include <algorithm>
+
+#include "controllers/machine/pass.hpp"
+
+namespace endstate::machine {
+
+using reconcile::Verb;
+
+namespace {
+
+// The way back is never held by schedules, metrics or full windows: so it must be told from the way forward.
+bool is_way_back(const Pass& p) {
+  if (!p.in.set || !p.assignment) return false;
+  const auto& s = p.in.set->status;
+  const auto carries = [&](const auto& r) { return r.revision == p.assignment->spec.revision; };
+  if (std::any_of(s.rejected_revisions.begin(), s.rejected_revisions.end(), carries)) return true;
+  return s.current_revision == p.revision;
+}
+
+std::int64_t next_attempt(const Pass& p, api::OperationType type) {
+  const auto& last = p.machine.status.last_operation;
+  return last && last->type == type && last->revision == p.revision ? last->attempt + 1 : 0;
+}
+
+bool needs_drain(const Pass& p) { return p.disruption >= api::Disruption::drain && p.node_is == NodeIs::ours; }
+
+std::string_view owner(const Pass& p) { return p.machine.metadata.controller() ? "machineset" : "user"; }
+
+// What is being created isn't in service: no lock, nothing to disturb; the grant of the creation covers it.
+void reassign_new(Pass& p) {
+  const auto& last = p.machine.status.last_operation;
+  const std::int64_t attempt = last && last->type == api::OperationType::create ? last->attempt + 1 : 0;
+  auto request = p.request(api::operation::machine_create, {}, attempt);
+  const std::string grant = request.id();
+  p.status.phase = api::MachinePhase::provisioning;
+  if (!p.ask(std::move(request))) return;
+  p.assign(0, true, grant);
+  p.accept_retry(1);
+}
+
+void begin(Pass& p) {
+  const auto type = is_way_back(p) ? api::OperationType::rollback : api::OperationType::update;
+  const std::int64_t attempt = next_attempt(p, type);
+  auto request = p.request(type == api::OperationType::rollback ? api::operation::machine_rollback : api::operation::machine_update,
+                           p.revision, attempt);
+  const std::string id = request.id();
+  const auto before = p.machine.status.operation;
+  if (before) p.status.phase = api::MachinePhase::updating;
+  if (!p.ask(std::move(request))) return;
+  if (before) end_operation(p, *before, api::OperationResult::superseded, reason::superseded, "revision " + p.revision + " is wanted now");
+  api::Operation op{.id = id, .type = type, .owner = owner(p), .revision = p.revision, .attempt = attempt, .start_time = p.now};
+  op.deadline = p.now + p.timeout();
+  const bool drains = needs_drain(p);
+  if (drains) {
+    op.drain_start_time = p.now;
+    op.deadline += drain_timeout(p.machine.spec.deletion);
+  }
+  p.status.phase = drains ? api::MachinePhase::draining : api::MachinePhase::updating;
+  p.status.operation = std::move(op);
+  p.lock();
+  p.note(type == api::OperationType::rollback ? "RollingBack" : "Updating", "Update", "to revision " + p.revision);
+  if (!drains)
+    p.assign(1, true, id);
+  else if (!isolated_by_us(*p.in.node))
+    isolate(p, 1, true);
+  p.accept_retry(2);
+}
+
+void fail_if_late(Pass& p, const api::Operation& op) {
+  const bool lost = p.silent() || p.gates[2].status == ConditionStatus::unknown;
+  end_operation(p, op, lost ? api::OperationResult::lost : api::OperationResult::failed,
+                lost ? reason::host_lost : reason::machine_timed_out,
+                p.worst().type.str() + " is not True at the deadline: " + p.worst().message.str());
+  p.status.phase = api::MachinePhase::failed;
+}
+
+void wait_for_gates(Pass& p, const api::Operation& op) {
+  p.status.phase = api::MachinePhase::updating;
+  if (!p.packages.failed.empty()) {
+    end_operation(p, op, api::OperationResult::failed, reason::package_failed, p.gates[1].message);
+    p.status.phase = api::MachinePhase::failed;
+    return;
+  }
+  if (p.gates_status == ConditionStatus::true_ && open_node(p)) {
+    end_operation(p, op, api::OperationResult::succeeded, reason::succeeded, {});
+    p.status.phase = api::MachinePhase::running;
+  }
+}
+
+void carry_on(Pass& p, const api::Operation& op) {
+  p.status.phase = api::MachinePhase::updating;
+  if (p.now >= op.deadline) return fail_if_late(p, op);
+  p.again(op.deadline - p.now);
+  if (!p.differs) return wait_for_gates(p, op);
+  if (!p.resolved) return;
+  if (needs_drain(p)) {
+    p.status.phase = api::MachinePhase::draining;
+    if (!drain(p, op)) return;
+  }
+  p.assign(0, false, op.id);
+}
+
+}  // namespace
+
+void end_operation(Pass& p, const api::Operation& op, api::OperationResult result, std::string_view why, std::string_view message) {
+  p.status.last_operation = {.id = op.id,
+                             .type = op.type,
+                             .revision = op.revision,
+                             .attempt = op.attempt,
+                             .result = result,
+                             .reason = why,
+                             .message = message.substr(0, 1024),
+                             .start_time = op.start_time,
+                             .end_time = p.now};
+  p.status.operation.reset();
+  if (result == api::OperationResult::failed || result == api::OperationResult::lost)
+    p.warn(why, "Update", std::string(reconcile::name_of(op.type)) + " to revision " + op.revision.str() + ": " + std::string(message));
+}
+
+bool plan_update(Pass& p) {
+  const auto& op = p.machine.status.operation;
+  const bool under_way = p.updating();
+  if (under_way && op->revision == p.revision) {
+    carry_on(p, *op);
+    return true;
+  }
+  if (!p.differs) {
+    // The wish went back to what the host still has: nothing was assigned, so there is nothing to undo but the isolation (plan_settle).
+    if (under_way)
+      end_operation(p, *op, api::OperationResult::superseded, reason::superseded, "revision " + p.revision + " is wanted again");
+    return false;
+  }
+  if (!p.resolved) {
+    if (under_way) p.status.phase = api::MachinePhase::updating;
+    return under_way;  // said by the gate; what is under way stays as it is
+  }
+  if (!p.in_service)
+    reassign_new(p);
+  else
+    begin(p);
+  return true;
+}
+
+}  // namespace endstate::machine
