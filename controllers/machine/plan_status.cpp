@@ -81,15 +81,6 @@ void show_revision(Pass& p) {
     p.status.revision = p.assignment->spec.revision;
 }
 
-// The revision that it was brought to: assigned, seen by its agent, nothing under way and nothing failed.
-void show_revision(Pass& p) {
-  if (!p.assignment || p.differs || !p.packages.observed || !p.status.node_ref || p.status.operation) return;
-  const auto& last = p.status.last_operation;
-  const bool bad = last && last->revision == p.assignment->spec.revision &&
-                   (last->result == api::OperationResult::failed || last->result == api::OperationResult::lost);
-  if (!bad) p.status.revision = p.assignment->spec.revision;
-}
-
 struct Verdict {
   ConditionStatus status;
   std::string_view why;
