@@ -1,7 +1,7 @@
-// Lease: who acts. Leader election over coordination.k8s.io/v1 (client-go's leaderelection.go) with Chubby's jeopardy and generation.
+// Leadership: who acts. Leader election over coordination.k8s.io/v1 (client-go's leaderelection.go) with Chubby's jeopardy and generation.
 //
 //   CurlEnv lease_env(...);  // its own Env on its own thread: decoding a big list on the other can't cost the leadership
-//   Lease lease(lease_env, {.name_space = "endstate-system", .name = "endstate-operator", .identity = pod_name}, log);
+//   Leadership lease(lease_env, {.name_space = "endstate-system", .name = "endstate-operator", .identity = pod_name}, log);
 //   lease.start([&](bool leading) { env.post([&, leading] { manager.lead(leading); }); });
 //
 // The rules:
@@ -10,7 +10,8 @@
 //     `duration` from when they saw it, which is later. The difference is what a write that is on its way may take: see time_to_act().
 //   - A released lease (empty holder) is taken at once: candidates watch the object, and poll each retry_period besides.
 //   - A record that names our own identity is ours from an earlier life of this process: taken at once, with a new generation. So an
-//     identity must be unique among live processes (a pod's name is).
+//     identity must be unique among live processes (a pod's name is). Once we have held the lease, a record with our name and a
+//     generation that isn't ours is another process's: we stop.
 //   - Every acquisition raises spec.leaseTransitions by compare-and-swap: the generation.
 //   - Every renewal's request ends within renew_deadline / 2. A lost reply is not a loss: the next try reads first.
 #pragma once
@@ -32,12 +33,12 @@ struct LeaseOptions {
 // duration > renew_deadline > 1.2 * retry_period (leaderelection.go: JitterFactor), a whole number of seconds, and the three names.
 Result<void> validate(const LeaseOptions& options);
 
-class Lease {
+class Leadership {
  public:
-  Lease(Env& env, LeaseOptions options, Log log);  // throws std::invalid_argument on options that validate() refuses
-  ~Lease();                                        // gives nothing back: release() does
-  Lease(const Lease&) = delete;
-  Lease& operator=(const Lease&) = delete;
+  Leadership(Env& env, LeaseOptions options, Log log);  // throws std::invalid_argument on options that validate() refuses
+  ~Leadership();                                        // gives nothing back: release() does
+  Leadership(const Leadership&) = delete;
+  Leadership& operator=(const Leadership&) = delete;
 
   // On the Env's thread (or before it runs). `changed` comes there: true when acquired, false when lost. After a loss it tries again.
   void start(std::function<void(bool leading)> changed);

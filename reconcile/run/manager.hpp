@@ -3,7 +3,7 @@
 //   Metrics metrics("endstate");
 //   CurlEnv env({.user_agent = "endstate/0.1.0", .workers = 1, .observer = client_metrics(metrics)}, credentials);
 //   CurlEnv lease_env({.user_agent = "endstate/0.1.0"}, credentials);
-//   Lease lease(lease_env, {.name_space = "endstate-system", .name = "endstate-operator", .identity = identity}, log);
+//   Leadership lease(lease_env, {.name_space = "endstate-system", .name = "endstate-operator", .identity = identity}, log);
 //   Caches caches(env, log, {});
 //   LedgerGuard guard(env, caches, ...);
 //   MachineLoop machine; MachineSetLoop machine_set;
@@ -49,7 +49,7 @@ namespace reconcile {
 struct ManagerOptions {
   std::string program = "reconcile";  // field managers "<program>-<loop>", the events' reportingController "<program>-<loop>"
   std::string instance{};             // the events' reportingInstance
-  const Lease* lease = nullptr;       // null: always leading (tests, tools)
+  const Leadership* lease = nullptr;  // null: always leading (tests, tools)
   std::vector<Source> also_watch{};   // what the guard reads; `keys` may be null
   int passes = 64;                    // in flight at once, of all loops (what only waits for its cache is not counted)
   int writes_per_pass = 16;           // in flight at once, of one pass

@@ -1,0 +1,89 @@
+// Queue: which key is worked on next (client-go's util/workqueue, with controller-runtime's priorities). A pure data structure: time is
+// handed in, so that a test can hold any clock.
+//
+//   - A key is out at most once. Added while it is out, it comes again after done(): never twice at once, never lost.
+//   - Delayed adds keep the earliest time. Priority: what changed comes before first lists and resyncs; among equals, first in first out.
+//     A key that waits at low priority is raised by an add at high.
+//   - After done() a key rests for `gap`: a burst of changes is one pass.
+//   - Failures wait 5 ms, 10 ms, ... 1000 s (per key, DefaultTypedControllerRateLimiter); forget() starts over.
+// Memory: one entry a key that is waiting, out, resting or has failures.
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <unordered_map>
+#include <utility>
+
+#include "reconcile/base/time.hpp"
+#include "reconcile/kube/meta.hpp"
+
+namespace reconcile {
+
+enum class Priority : std::uint8_t { high, low };
+
+struct QueueOptions {
+  std::chrono::nanoseconds gap = std::chrono::milliseconds(200);
+  std::chrono::nanoseconds first_delay = std::chrono::milliseconds(5), last_delay = std::chrono::seconds(1000);
+};
+
+class Queue {
+ public:
+  explicit Queue(QueueOptions options = {}) : options_(options) {}
+
+  void add(const Key& key, Priority priority, MonoTime now) { add_at(key, priority, now, now); }
+  void add_after(const Key& key, std::chrono::nanoseconds delay, MonoTime now) { add_at(key, Priority::high, now + delay, now); }
+  std::chrono::nanoseconds add_failed(const Key& key, MonoTime now);  // the delay that it got
+  void forget(const Key& key);                                        // its failures
+  int failures(const Key& key) const;
+
+  std::optional<Key> take(MonoTime now);    // the next that is due; it is out from then on
+  void done(const Key& key, MonoTime now);  // it is back. No-op for a key that isn't out.
+
+  std::optional<MonoTime> next_due(MonoTime now) const;  // when take() will have one; nullopt: not by time alone
+  std::size_t depth(MonoTime now);                       // due now
+  std::size_t waiting() const { return ready_.size() + later_.size(); }
+  std::size_t out() const { return out_; }
+  std::size_t size() const { return entries_.size(); }  // keys known
+
+  struct Hash {
+    std::size_t operator()(const Key& k) const {
+      return std::hash<std::string_view>{}(k.name.view()) * 31 + std::hash<std::string_view>{}(k.name_space.view());
+    }
+  };
+
+ private:
+  using Order = std::pair<Priority, std::uint64_t>;  // in ready_
+  using When = std::pair<MonoTime, std::uint64_t>;   // in later_
+  enum class State : std::uint8_t { idle, ready, later };
+  struct Entry {
+    State state = State::idle;
+    Priority priority = Priority::low;  // of the add that waits
+    bool out = false;
+    bool again = false;    // added while it was out ...
+    MonoTime again_at{};   // ... for then
+    bool resting = false;  // stands in resting_, for rest_until
+    MonoTime rest_until = MonoTime::min();
+    int failures = 0;
+    Order order{};  // where it stands in ready_ or later_
+    When when{};
+  };
+  using Entries = std::unordered_map<Key, Entry, Hash>;
+
+  void add_at(const Key& key, Priority priority, MonoTime when, MonoTime now);
+  void wait(Entries::iterator it, Priority priority, MonoTime when, MonoTime now);
+  void promote(MonoTime now);  // what has become due
+  void sweep(MonoTime now);    // drops the keys that have rested, and nothing else is known of
+  void drop_if_idle(Entries::iterator it);
+
+  QueueOptions options_;
+  Entries entries_;
+  std::map<Order, const Key*> ready_;
+  std::map<When, const Key*> later_;
+  std::multimap<MonoTime, Key> resting_;  // by the end of the rest: at most one entry a pass that has ended in the last `gap`
+  std::uint64_t sequence_ = 0;
+  std::size_t out_ = 0;
+};
+
+}  // namespace reconcile
