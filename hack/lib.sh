@@ -64,6 +64,15 @@ kubectl_binary() {
   fi
 }
 
+# use_foreign_cluster: keeps a flat copy of the caller's kubeconfig (ENDSTATE_KUBECONFIG) as this run's, so that every script has one place to look.
+use_foreign_cluster() {
+  [[ -r $ENDSTATE_KUBECONFIG ]] || fail "ENDSTATE_KUBECONFIG: can't read $ENDSTATE_KUBECONFIG"
+  mkdir -p "$RUN_DIR"
+  (umask 077 && "$(kubectl_binary)" --kubeconfig "$ENDSTATE_KUBECONFIG" config view --raw --flatten --minify >"$RUN_DIR/kubeconfig")
+  kubectl_admin get --raw /readyz --request-timeout 20s >/dev/null || fail "the cluster of ENDSTATE_KUBECONFIG ($ENDSTATE_KUBECONFIG) doesn't answer"
+  say "using the cluster of $ENDSTATE_KUBECONFIG"
+}
+
 # kubectl as the run's administrator.
 kubectl_admin() { "$(kubectl_binary)" --kubeconfig "$RUN_DIR/kubeconfig" "$@"; }
 

@@ -6,7 +6,8 @@
 #   TEST_RESULTS     a file that gets a line "<passed> <failed> <what>" a stage: how .ci/run counts
 #
 # Integration tests (e2e/conformance, Catch2) share one control plane in .run/test at 17000, which is stopped again however this ends; they get its
-# administrator in ENDSTATE_TEST_KUBECONFIG, with CRDs, RBAC and policies installed. Scenarios (e2e/scenarios/*.sh) start what they need themselves.
+# administrator in ENDSTATE_TEST_KUBECONFIG, with CRDs, RBAC and policies installed. Scenarios (e2e/scenarios/*_test.sh) start what they need themselves.
+# With ENDSTATE_KUBECONFIG the integration tests run on that cluster, and scenarios, which stop and wipe theirs, don't run at all.
 set -euo pipefail
 export RUN_DIR=.run/test PORT_BASE=${TEST_PORT_BASE:-17000}
 # shellcheck source=hack/lib.sh
@@ -53,9 +54,13 @@ run_integration() {
   local status=0 log=$RUN_DIR/integration.log binary=build/release/integration_tests
   hack/build.sh release
   [[ -x $binary ]] || fail "no $binary: e2e/conformance has no test"
-  e2e/kubernetes/down.sh # what an earlier, broken run left
-  trap 'e2e/kubernetes/down.sh' EXIT
-  COMPONENTS="etcd apiserver controller-manager" e2e/kubernetes/up.sh
+  if [[ -n ${ENDSTATE_KUBECONFIG:-} ]]; then
+    use_foreign_cluster
+  else
+    e2e/kubernetes/down.sh # what an earlier, broken run left
+    trap 'e2e/kubernetes/down.sh' EXIT
+    COMPONENTS="etcd apiserver controller-manager" e2e/kubernetes/up.sh
+  fi
   hack/install.sh
   ENDSTATE_TEST_KUBECONFIG=$RUN_DIR/kubeconfig timeout 1500 "$binary" --durations yes 2>&1 | tee "$log" || status=$?
   # shellcheck disable=SC2046
@@ -65,6 +70,10 @@ run_integration() {
 # Each prints "ok - <case>" or "not ok - <case>" (e2e/scenarios/cases.sh).
 run_scenarios() {
   local script name status log failed=0
+  if [[ -n ${ENDSTATE_KUBECONFIG:-} ]]; then
+    warn "scenarios need a control plane of their own: not run with ENDSTATE_KUBECONFIG"
+    return
+  fi
   mkdir -p "$RUN_DIR"
   for script in e2e/scenarios/*_test.sh; do
     name=$(basename "$script" .sh)

@@ -49,10 +49,8 @@ key() {
     cat .clang-tidy
     # Flags decide what is seen, too.
     jq -r --arg file "$ROOT/$1" '.[] | select(.file == $file) | .command' "$build/compile_commands.json"
-    local path
-    while IFS= read -r path; do
-      if [[ $path == /* ]]; then stat -c '%n %Y' "$path"; else sha256sum "$path"; fi
-    done <<<"${depends[$1]%$'\n'}"
+    grep '^/' <<<"${depends[$1]}" | xargs -r stat -c '%n %Y'
+    grep '^[^/]' <<<"${depends[$1]}" | xargs -r sha256sum
   } 2>/dev/null | sha256sum | cut -d ' ' -f 1
 }
 

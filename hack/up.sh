@@ -25,19 +25,16 @@ all_running() {
   for name in "${everything[@]}"; do is_running "$name" || return 1; done
 }
 
-# The cluster: ours, or the caller's, of which a flat copy is kept so that every other script has one place to look.
+# The cluster: ours, or the caller's.
 start_cluster() {
   if [[ -z ${ENDSTATE_KUBECONFIG:-} ]]; then
     [[ ! -e $RUN_DIR/foreign-cluster ]] || fail "$RUN_DIR belongs to a run on another cluster: 'make down' first"
     "$ROOT/e2e/kubernetes/up.sh"
     return
   fi
-  [[ -r $ENDSTATE_KUBECONFIG ]] || fail "ENDSTATE_KUBECONFIG: can't read $ENDSTATE_KUBECONFIG"
-  is_running apiserver && fail "$RUN_DIR holds a cluster that this project started: 'make down' first, or unset ENDSTATE_KUBECONFIG"
-  (umask 077 && "$(kubectl_binary)" --kubeconfig "$ENDSTATE_KUBECONFIG" config view --raw --flatten --minify >"$RUN_DIR/kubeconfig")
+  ! is_running apiserver || fail "$RUN_DIR holds a cluster that this project started: 'make down' first, or unset ENDSTATE_KUBECONFIG"
+  use_foreign_cluster
   touch "$RUN_DIR/foreign-cluster"
-  kubectl_admin get --raw /readyz --request-timeout 20s >/dev/null || fail "the cluster of ENDSTATE_KUBECONFIG ($ENDSTATE_KUBECONFIG) doesn't answer"
-  say "using the cluster of $ENDSTATE_KUBECONFIG"
 }
 
 # The operator's pod, which runs here and not in the cluster: no scheduler answers to this name, so it stays Pending. It exists to bind the token to.
