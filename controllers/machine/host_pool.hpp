@@ -25,9 +25,9 @@ class HostPool {
   struct Used {
     reconcile::Text group, domain;  // a claimed host: whose group it serves
   };
-  static constexpr std::chrono::seconds reservation{10};        // longer than a claim needs to come back through the cache
-  static constexpr std::chrono::milliseconds max_age{200};      // of what the caches said, before refresh() is wanted
-  static constexpr std::chrono::milliseconds empty_age{2'000};  // the same while nothing is free: waiting machines look often
+  static constexpr std::chrono::seconds reservation{10};  // longer than a claim needs to come back through the cache
+  static constexpr std::chrono::milliseconds max_age{
+      200};  // of what the caches said; nothing free is never believed for longer than a look
 
   // What the caches say is too old to choose from.
   bool stale(reconcile::MonoTime now) const;

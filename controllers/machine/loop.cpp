@@ -1,0 +1,390 @@
+#include "controllers/machine/loop.hpp"
+
+#include <algorithm>
+#include <set>
+
+#include "controllers/common/indexes.hpp"
+#include "controllers/common/machine_state.hpp"
+#include "reconcile/json/decode.hpp"
+#include "reconcile/json/yaml.hpp"
+
+namespace endstate::machine {
+
+using reconcile::Code, reconcile::ConfigMap, reconcile::decode, reconcile::fail, reconcile::Key, reconcile::Lease, reconcile::Plan,
+    reconcile::Snapshot, reconcile::View;
+
+namespace {
+
+// A business cluster whose watch has been silent for longer than this is judged by nothing that it says.
+constexpr std::chrono::seconds max_lag{60};
+constexpr std::size_t max_config_maps = 16;  // of one machine; more are not read, and said
+constexpr std::size_t max_waiters = 16;      // machines that are woken by one host that becomes free
+
+struct ExternalCondition {  // as a person writes it: times and generations are ours
+  Text type, reason, message;
+  ConditionStatus status{};
+  friend bool operator==(const ExternalCondition&, const ExternalCondition&) = default;
+};
+consteval auto describe(const ExternalCondition*) {
+  return reconcile::object("An external condition.", reconcile::field<&ExternalCondition::type>("type", "Its type.", {.required = true}),
+                           reconcile::field<&ExternalCondition::status>("status", "True, False or Unknown.", {.required = true}),
+                           reconcile::field<&ExternalCondition::reason>("reason", "Why."),
+                           reconcile::field<&ExternalCondition::message>("message", "Why, for people."));
+}
+struct ExternalList {
+  std::vector<ExternalCondition> items;
+};
+consteval auto describe(const ExternalList*) {
+  return reconcile::object("External conditions.", reconcile::field<&ExternalList::items>("items", "The list."));
+}
+
+Result<std::vector<Condition>> parse_conditions(std::string_view text) {
+  auto json = reconcile::yaml_to_json(text);
+  if (!json) return fail(Code::invalid, "data.conditions: " + json.error().message);
+  reconcile::Pool pool;
+  auto list = decode<ExternalList>("{\"items\":" + *json + "}", pool);
+  if (!list) return fail(Code::invalid, "data.conditions: " + list.error().message);
+  std::vector<Condition> out;
+  for (auto& c : list->items) {
+    if (c.type.empty()) return fail(Code::invalid, "data.conditions: an entry has no type");
+    out.push_back({.type = c.type,
+                   .status = c.status,
+                   .reason = c.reason,
+                   .message = c.message,
+                   .last_transition_time = {},
+                   .observed_generation = {}});
+  }
+  return out;
+}
+
+void read_config_maps(const Snapshot& s, Input& in) {
+  auto maps = s.view.by_index<ConfigMap>("", conditions_by_machine, in.machine->metadata.key().str());
+  for (std::size_t i = 0; i < std::min(maps.size(), max_config_maps); ++i) {
+    const ConfigMap& map = *maps[i];
+    const auto text = map.data.get("conditions");
+    if (!map.data.has("conditions"))
+      in.external.push_back({map.metadata.name, fail(Code::invalid, "it has no data.conditions")});
+    else
+      in.external.push_back({map.metadata.name, parse_conditions(text)});
+  }
+  if (maps.size() > max_config_maps)
+    in.external.push_back({maps[max_config_maps]->metadata.name, fail(Code::invalid, "more than 16 condition ConfigMaps for one machine")});
+}
+
+void read_link(const Snapshot& s, Input& in) {
+  if (!in.cluster) return;
+  in.connection = connection_of(*in.cluster);
+  const auto state = s.connection(in.connection);
+  const auto& view = s.view;
+  const auto lag = std::max({view.lag<api::HostAssignment>(in.connection), view.lag<Node>(in.connection), view.lag<Lease>(in.connection)});
+  const bool synced =
+      view.synced<api::HostAssignment>(in.connection) && view.synced<Node>(in.connection) && view.synced<Lease>(in.connection);
+  if (state.known && state.reachable == ConditionStatus::false_) {
+    in.link = Input::Link::down;
+    in.link_message = "Cluster " + in.cluster->metadata.name.str() + " does not answer: " + state.message;
+  } else if (!synced) {
+    in.link = Input::Link::unknown;
+    in.link_message = "Cluster " + in.cluster->metadata.name.str() + " is not connected yet";
+  } else if (lag > max_lag) {
+    in.link = Input::Link::down;
+    in.link_message = "the watch on Cluster " + in.cluster->metadata.name.str() + " is behind: what it says is not known to be so";
+  } else {
+    in.link = Input::Link::up;
+  }
+}
+
+void read_host(const Snapshot& s, Input& in) {
+  const auto& uid = in.machine->metadata.uid;
+  auto hosts = s.view.by_index<api::Host>("", hosts_by_consumer, uid);
+  auto mine = s.view.by_index<api::HostAssignment>(in.connection, assignments_by_machine, uid);
+  if (!in.cluster) mine.clear();
+  // Claimed twice: the one that was told to be this machine is kept, else the first by name.
+  const auto assigned = std::find_if(hosts.begin(), hosts.end(), [&](const auto& h) {
+    return std::any_of(mine.begin(), mine.end(), [&](const auto& a) { return a->metadata.name == h->metadata.uid; });
+  });
+  if (!hosts.empty()) {
+    in.host = assigned != hosts.end() ? *assigned : hosts.front();
+    for (const auto& h : hosts)
+      if (h != in.host) in.more_hosts.push_back(h);
+    if (in.cluster) in.assignment = s.view.get<api::HostAssignment>(in.connection, {}, in.host->metadata.uid);
+    return;
+  }
+  if (!mine.empty()) in.assignment = mine.front();
+  Text former = in.assignment ? in.assignment->metadata.name : Text();
+  if (in.machine->status.host_ref) former = in.machine->status.host_ref->uid;
+  if (former.empty()) return;
+  if (auto found = s.view.by_index<api::Host>("", hosts_by_uid, former); !found.empty()) in.former_host = found.front();
+}
+
+Text node_name(const Input& in) {
+  if (in.host) return in.host->metadata.name;
+  if (in.assignment) return in.assignment->spec.node_name;
+  return in.machine->status.host_ref ? in.machine->status.host_ref->name : Text();
+}
+
+void read_node(const Snapshot& s, Input& in) {
+  if (const Text name = node_name(in); !name.empty()) in.node = s.view.get<Node>(in.connection, {}, name);
+  if (in.node && in.node->metadata.annotations.has(api::annotation::owned)) {
+    reconcile::Pool pool;
+    // Unreadable (somebody edited it): as if nothing were ours, so that nothing of others is taken off.
+    if (auto owned = decode<OwnedOnNode>(in.node->metadata.annotations.get(api::annotation::owned), pool)) in.owned = std::move(*owned);
+  }
+  const Text host_uid = in.host ? in.host->metadata.uid : in.assignment ? in.assignment->metadata.name : Text();
+  if (host_uid.empty()) return;
+  const std::string lease = agent_lease_name(host_uid);
+  if (!s.view.get<Lease>(in.connection, api::system_namespace, lease)) return;
+  const auto seen = s.view.seen<Lease>(in.connection, api::system_namespace, lease);
+  const auto silence = s.now.mono - seen - s.view.lag<Lease>(in.connection);
+  in.agent_silence = std::max(silence, std::chrono::nanoseconds(0));
+}
+
+void read_pods(const Snapshot& s, Input& in) {
+  const auto fact = s.memory.facts.find(pods_query);
+  if (fact == s.memory.facts.end() || s.now.mono - fact->second.at > std::chrono::seconds(10)) return;
+  PodsFact pods;
+  if (!fact->second.body) {
+    pods.pods = fail(fact->second.body.error());
+  } else {
+    reconcile::Pool pool;
+    auto list = decode<reconcile::PodList>(*fact->second.body, pool);
+    if (list) {
+      pods.complete = list->metadata.continue_.empty();
+      pods.pods = std::move(list->items);
+    } else {
+      pods.pods = fail(list.error());
+    }
+  }
+  in.pods = std::move(pods);
+}
+
+void read_packages(const Snapshot& s, Input& in) {
+  for (const auto& slot : in.machine->spec.packages)
+    in.packages.push_back({slot.name, slot.version_ref.name, s.view.get<api::MachinePackageVersion>("", {}, slot.version_ref.name)});
+}
+
+std::string group_of(const api::Machine& m) {
+  const auto set = m.metadata.labels.get(api::label::set_name);
+  return m.spec.cluster_name.str() + "/" + std::string(set);
+}
+
+bool left_behind(const Snapshot& s, const Input& in, const api::Host& host) {
+  return s.view.get<api::HostAssignment>(in.connection, {}, host.metadata.uid) != nullptr;
+}
+
+// "<namespace>/<name>" of an annotation; an empty name if it isn't one.
+Key key_of(std::string_view text) {
+  const auto slash = text.find('/');
+  if (slash == std::string_view::npos) return {};
+  return {text.substr(0, slash), text.substr(slash + 1)};
+}
+
+}  // namespace
+
+// ---- observe ----
+
+void MachineLoop::choose_host(const Snapshot& s, Input& in) const {
+  const auto& name_space = in.machine->metadata.name_space;
+  const auto& pinned = in.machine->spec.host_name;
+  if (in.former_host && claimable(*in.former_host) && in.assignment) {
+    in.candidate = in.former_host;  // the claim was taken off by hand: put back
+    return;
+  }
+  if (!pinned.empty()) {
+    const auto host = s.view.get<api::Host>("", name_space, pinned);
+    if (!host)
+      in.no_candidate = "Host " + pinned.str() + " does not exist: create it";
+    else if (host->spec.consumer_ref)
+      in.no_candidate = "Host " + pinned.str() + " is " + host->spec.consumer_ref->name.str() + "'s";
+    else if (!claimable(*host))
+      in.no_candidate = "Host " + pinned.str() + " is not Ready, or in maintenance";
+    else if (left_behind(s, in, *host))
+      in.no_candidate = "Host " + pinned.str() +
+                        " still carries the assignment of a machine that is gone: wait for its wipe, or delete the HostAssignment " +
+                        host->metadata.uid.str();
+    else
+      in.candidate = host;
+    return;
+  }
+  HostPool& pool = pools_[name_space.str()];
+  if (pool.stale(s.now.mono)) {
+    std::vector<HostPool::Free> free;
+    std::vector<HostPool::Used> used;
+    for (const auto& h : s.view.by_index<api::Host>("", hosts_free, name_space))
+      free.push_back({h->metadata.uid, h->metadata.name, api::failure_domain(h->spec.hardware)});
+    for (const auto& h : s.view.by_index<api::Host>("", hosts_used, name_space))
+      used.push_back(
+          {std::string(h->metadata.labels.get(api::label::cluster_name)) + "/" + std::string(h->metadata.labels.get(api::label::set_name)),
+           api::failure_domain(h->spec.hardware)});
+    pool.refresh(free, used, s.now.mono);
+  }
+  const auto taken = [&](const Text& name) {
+    const auto host = s.view.get<api::Host>("", name_space, name);
+    return !host || !claimable(*host) || left_behind(s, in, *host);
+  };
+  const Text name = pool.pick(in.machine->metadata.uid, group_of(*in.machine), s.now.mono, taken);
+  if (name.empty())
+    in.no_candidate = "no free Host in namespace " + name_space.str() + ": add hosts, or free some";
+  else
+    in.candidate = s.view.get<api::Host>("", name_space, name);
+}
+
+ClusterHealth MachineLoop::health_of(const Snapshot& s, const api::Machine& machine) const {
+  const std::string cluster = path(machine.metadata.name_space, machine.spec.cluster_name);
+  Health& h = health_[cluster];
+  if (h.at != reconcile::MonoTime{} && s.now.mono - h.at < std::chrono::seconds(2)) return h.health;
+  h.at = s.now.mono;
+  h.health = {};
+  for (const auto& m : s.view.by_index<api::Machine>("", machines_by_cluster, cluster)) {
+    if (!was_in_service(*m) || m->metadata.deleting() || m->status.operation) continue;
+    ++h.health.in_service;
+    if (!is_available(*m)) ++h.health.ill;
+  }
+  return h.health;
+}
+
+std::function<Plan()> MachineLoop::observe(const Snapshot& s, const Key& key) const {
+  Input in;
+  in.now = s.now;
+  in.machine = s.view.get<api::Machine>("", key.name_space, key.name);
+  if (!in.machine) return observe_remains(s, key);
+  in.cluster = s.view.get<api::Cluster>("", key.name_space, in.machine->spec.cluster_name);
+  if (const auto* owner = in.machine->metadata.controller(); owner && owner->kind == "MachineSet") {
+    in.set = s.view.get<api::MachineSet>("", key.name_space, owner->name);
+    if (in.set && !(in.set->metadata.uid == owner->uid)) in.set = nullptr;
+  }
+  read_link(s, in);
+  read_host(s, in);
+  read_node(s, in);
+  read_packages(s, in);
+  read_config_maps(s, in);
+  read_pods(s, in);
+  if (!in.host && !in.machine->metadata.deleting() && in.link == Input::Link::up) choose_host(s, in);
+  // Only a machine that may have to be closed asks how the others are.
+  if (was_in_service(*in.machine) && !is_available(*in.machine)) in.health = health_of(s, *in.machine);
+  in.failures = s.memory.failures;
+  in.refused = s.memory.refused;
+  in.refused_at = s.memory.refused_at;
+  return [in = std::move(in)] { return plan(in); };
+}
+
+// The machine is gone. Its namespace's clusters are the connections where something of it may be left.
+std::function<Plan()> MachineLoop::observe_remains(const Snapshot& s, const Key& key) const {
+  std::vector<Remains> remains;
+  if (!s.view.synced<api::Machine>("") || !s.view.synced<api::Host>("")) return nullptr;
+  std::set<std::string> connections;
+  for (const auto& cluster : s.view.list<api::Cluster>("", key.name_space)) connections.insert(connection_of(*cluster));
+  for (const auto& connection : connections)
+    for (const auto& a : s.view.by_index<api::HostAssignment>(connection, assignments_by_name, key.str())) {
+      Remains r{.connection = connection, .assignment = a, .host = {}, .node = {}};
+      if (auto found = s.view.by_index<api::Host>("", hosts_by_uid, a->metadata.name); !found.empty()) r.host = found.front();
+      if (!a->spec.node_name.empty()) r.node = s.view.get<Node>(connection, {}, a->spec.node_name);
+      remains.push_back(std::move(r));
+    }
+  if (remains.empty()) return nullptr;
+  const auto now = std::chrono::floor<std::chrono::seconds>(s.now.wall);
+  return [remains = std::move(remains), now] { return plan_remains(remains, now); };
+}
+
+// ---- sources ----
+
+namespace {
+
+using Enqueue = std::function<void(Key)>;
+
+template <class T>
+const T* as(const void* object) {
+  return static_cast<const T*>(object);
+}
+
+void enqueue_consumer(const api::Host* host, const Enqueue& enqueue) {
+  if (host && host->spec.consumer_ref) enqueue({host->spec.consumer_ref->name_space, host->spec.consumer_ref->name});
+}
+
+void host_changed(const View& view, std::string_view, const void* before, const void* after, const Enqueue& enqueue) {
+  const auto* old_host = as<api::Host>(before);
+  const auto* new_host = as<api::Host>(after);
+  enqueue_consumer(old_host, enqueue);
+  enqueue_consumer(new_host, enqueue);
+  const bool freed = new_host && claimable(*new_host) && !(old_host && claimable(*old_host));
+  if (!freed) return;
+  const auto waiting = view.by_index<api::Machine>("", machines_without_host, new_host->metadata.name_space);
+  for (std::size_t i = 0; i < std::min(waiting.size(), max_waiters); ++i) enqueue(waiting[i]->metadata.key());
+}
+
+void assignment_changed(const View&, std::string_view, const void* before, const void* after, const Enqueue& enqueue) {
+  for (const void* object : {before, after}) {
+    if (!object) continue;
+    const Key key = key_of(as<api::HostAssignment>(object)->metadata.annotations.get(api::annotation::machine));
+    if (!key.name.empty()) enqueue(key);
+  }
+}
+
+void node_changed(const View& view, std::string_view, const void* before, const void* after, const Enqueue& enqueue) {
+  const Node& node = *as<Node>(after ? after : before);
+  const Key key = key_of(node.metadata.annotations.get(api::annotation::machine));
+  if (!key.name.empty()) return enqueue(key);
+  for (const auto& host : view.by_index<api::Host>("", hosts_by_name, node.metadata.name)) enqueue_consumer(host.get(), enqueue);
+}
+
+// A renewal is nothing new of a machine that is known to be alive: 10,000 hosts renew every minute.
+void lease_changed(const View& view, std::string_view, const void*, const void* after, const Enqueue& enqueue) {
+  if (!after) return;  // a silent agent is seen by the clock
+  const auto name = as<Lease>(after)->metadata.name.view();
+  constexpr std::string_view prefix = "host-";
+  if (name.substr(0, prefix.size()) != prefix) return;
+  for (const auto& host : view.by_index<api::Host>("", hosts_by_uid, name.substr(prefix.size()))) {
+    if (!host->spec.consumer_ref) continue;
+    const auto machine = view.get<api::Machine>("", host->spec.consumer_ref->name_space, host->spec.consumer_ref->name);
+    if (machine && !is_true(machine->status.conditions, api::condition::agent_alive)) enqueue(machine->metadata.key());
+  }
+}
+
+void config_map_changed(const View&, std::string_view, const void* before, const void* after, const Enqueue& enqueue) {
+  for (const void* object : {before, after}) {
+    if (!object) continue;
+    const auto& meta = as<ConfigMap>(object)->metadata;
+    if (const auto name = meta.labels.get(api::label::condition_for); !name.empty()) enqueue({meta.name_space, name});
+  }
+}
+
+void package_changed(const View& view, std::string_view, const void* before, const void* after, const Enqueue& enqueue) {
+  const auto* old_version = as<api::MachinePackageVersion>(before);
+  const auto* new_version = as<api::MachinePackageVersion>(after);
+  if (old_version && new_version && old_version->metadata.uid == new_version->metadata.uid) return;  // immutable: only its status changed
+  const auto& name = (new_version ? new_version : old_version)->metadata.name;
+  for (const auto& m : view.by_index<api::Machine>("", machines_by_package, name)) enqueue(m->metadata.key());
+}
+
+bool is_connected(const api::Cluster& c) { return is_true(c.status.conditions, api::condition::connected); }
+
+void cluster_changed(const View& view, std::string_view, const void* before, const void* after, const Enqueue& enqueue) {
+  const auto* a = as<api::Cluster>(before);
+  const auto* b = as<api::Cluster>(after);
+  if (a && b && is_paused(*a) == is_paused(*b) && is_connected(*a) == is_connected(*b) && connection_of(*a) == connection_of(*b)) return;
+  const auto& meta = (b ? b : a)->metadata;
+  for (const auto& m : view.by_index<api::Machine>("", machines_by_cluster, meta.key().str())) enqueue(m->metadata.key());
+}
+
+}  // namespace
+
+std::vector<reconcile::Source> MachineLoop::sources() const {
+  using reconcile::kind_of;
+  std::vector<reconcile::Source> all;
+  all.push_back({.kind = &kind_of<api::Machine>,
+                 .keys = [](const View&, std::string_view, const void* before, const void* after, const Enqueue& enqueue) {
+                   enqueue(as<api::Machine>(after ? after : before)->metadata.key());
+                 }});
+  all.push_back({.kind = &kind_of<api::Host>, .keys = host_changed});
+  all.push_back({.kind = &kind_of<api::Cluster>, .keys = cluster_changed});
+  // Read, and never a reason to look at a machine: the set edits the Machine itself.
+  all.push_back(
+      {.kind = &kind_of<api::MachineSet>, .keys = [](const View&, std::string_view, const void*, const void*, const Enqueue&) {}});
+  all.push_back({.kind = &kind_of<api::MachinePackageVersion>, .keys = package_changed});
+  all.push_back({.kind = &kind_of<ConfigMap>, .selector = "labelSelector=endstate.dev%2Fcondition-for", .keys = config_map_changed});
+  all.push_back({.kind = &kind_of<api::HostAssignment>, .remote = true, .keys = assignment_changed});
+  all.push_back({.kind = &kind_of<Node>, .remote = true, .keys = node_changed});
+  all.push_back({.kind = &kind_of<Lease>, .remote = true, .name_space = std::string(api::system_namespace), .keys = lease_changed});
+  return all;
+}
+
+}  // namespace endstate::machine
