@@ -254,7 +254,7 @@ consteval auto describe(const LedgerBucket*) {
 struct LedgerWindow {
   Text budget, limit, domain;
   std::chrono::seconds duration{};
-  std::vector<LedgerBucket> buckets;
+  std::vector<LedgerBucket> buckets{};
   friend bool operator==(const LedgerWindow&, const LedgerWindow&) = default;
 };
 consteval auto describe(const LedgerWindow*) {

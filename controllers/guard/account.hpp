@@ -1,0 +1,53 @@
+// Account: the working copy of a ledger while requests are decided. Pure.
+#pragma once
+#include <map>
+#include <string>
+
+#include "controllers/guard/plan.hpp"
+
+namespace endstate::guard {
+
+class Account {
+ public:
+  explicit Account(const Snapshot& snapshot);
+
+  const v1alpha1::LedgerGrant* find(std::string_view id) const;
+  std::size_t grants() const { return ledger_.grants.size(); }
+  void add(v1alpha1::LedgerGrant grant);
+  // Frees the grants whose operation has ended, whose machine has gone, or whose time is over; counts failures for the breakers.
+  void settle();
+  // Every window of every budget counts as full from now on.
+  void fill_windows();
+
+  v1alpha1::LedgerWindow& window(std::string_view budget, std::string_view limit, std::string_view domain, std::chrono::seconds duration);
+  void count(v1alpha1::LedgerWindow& window, std::int64_t operations);
+  std::int64_t in_flight(std::string_view limit_path, std::string_view domain, bool any_domain) const;
+  const v1alpha1::LedgerBreaker* breaker(std::string_view budget) const;
+
+  // ---- availability ----
+  std::int64_t in_service() const { return in_service_; }
+  std::int64_t unavailable() const { return unavailable_; }
+  // Whether disturbing that machine takes one more out of service.
+  bool costs_availability(const reconcile::PermitRequest& request) const;
+  std::int64_t machines(std::string_view domain, bool any_domain) const;  // wanted ones
+
+  v1alpha1::GuardLedgerStatus take() { return std::move(ledger_); }
+  bool changed() const { return changed_; }
+
+ private:
+  bool ended(const v1alpha1::LedgerGrant& grant, const v1alpha1::Machine* machine) const;
+  void count_failure(const v1alpha1::Machine& machine);
+  void reset_breakers();
+  void drop_old_buckets();
+  void count_availability();
+
+  const Snapshot& snapshot_;
+  v1alpha1::GuardLedgerStatus ledger_;
+  std::map<std::string_view, const v1alpha1::Machine*> by_uid_;
+  std::map<std::string, std::size_t, std::less<>> grants_;   // id -> place in ledger_.grants
+  std::map<std::string, bool, std::less<>> out_of_service_;  // machine uids that count as unavailable
+  std::int64_t in_service_ = 0, unavailable_ = 0;
+  bool changed_ = false;
+};
+
+}  // namespace endstate::guard
