@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
-#include "reconcile/json/encode.hpp"
+#include "reconcile/json/patch.hpp"
 
 namespace endstate::machine {
 
@@ -211,23 +211,11 @@ void Pass::drop_finalizer(std::uint8_t stage) {
                 .cluster = {},
                 .name_space = machine.metadata.name_space,
                 .name = machine.metadata.name};
-  action.body = JsonPatch()
-                    .op("test", "/metadata/uid", reconcile::quote(machine.metadata.uid))
-                    .op("test", place, reconcile::quote(api::finalizer::machine))
-                    .op("remove", place)
-                    .str();
+  action.body = reconcile::JsonPatch().test(place, reconcile::quote(api::finalizer::machine)).remove(place).str();
+  action.uid = machine.metadata.uid;
   action.stage = stage;
   action.why = "nothing of it is left";
   out.actions.push_back(std::move(action));
-}
-
-JsonPatch& JsonPatch::op(std::string_view op, std::string_view path, std::string_view value) {
-  if (!text_.empty()) text_ += ',';
-  text_.append(R"({"op":")").append(op).append(R"(","path":)").append(reconcile::quote(path));
-  if (!value.empty()) text_.append(R"(,"value":)").append(value);
-  text_ += '}';
-  ++size_;
-  return *this;
 }
 
 // ---- small questions ----

@@ -105,18 +105,6 @@ void close_node(Pass& p);     //   guarded
 void finish_status(Pass& p);  // plan_status.cpp: Ready, Reconciling, Stalled, packages
 std::chrono::milliseconds settle_for(const Pass& p);  //   how long a changed status must stand before it is written
 
-// JSON patch (RFC 6902), value as JSON.
-class JsonPatch {
- public:
-  JsonPatch& op(std::string_view op, std::string_view path, std::string_view value = {});
-  std::size_t size() const { return size_; }
-  std::string str() const { return "[" + text_ + "]"; }
-
- private:
-  std::string text_;
-  std::size_t size_ = 0;
-};
-
 inline constexpr std::string_view isolated_value = "machine";  // value of our endstate.dev/isolated: who closed it
 
 }  // namespace endstate::machine

@@ -3,11 +3,11 @@
 #include <algorithm>
 
 #include "controllers/machine/pass.hpp"
-#include "reconcile/json/encode.hpp"
+#include "reconcile/json/patch.hpp"
 
 namespace endstate::machine {
 
-using reconcile::Action, reconcile::kind_of, reconcile::pointer, reconcile::quote, reconcile::Taint, reconcile::Verb;
+using reconcile::Action, reconcile::JsonPatch, reconcile::kind_of, reconcile::pointer, reconcile::quote, reconcile::Taint, reconcile::Verb;
 
 namespace {
 
@@ -56,18 +56,18 @@ void patch_taints(const Pass& p, const Node& node, bool open, JsonPatch& patch) 
                                       [&](const auto& w) { return w.key == t.key && w.value == t.value && t.effect == effect_of(w); });
     if (!(open && is_ours(t)) && !stale && !changed) continue;
     const std::string place = "/spec/taints/" + std::to_string(i);
-    patch.op("test", place + "/key", quote(t.key)).op("test", place + "/effect", quote(t.effect)).op("remove", place);
+    patch.test(place + "/key", quote(t.key)).test(place + "/effect", quote(t.effect)).remove(place);
     --left;
   }
   for (const auto& want : p.machine.spec.taints) {
     if (has_wanted(node, want)) continue;
     const Taint t{.key = want.key, .value = want.value, .effect = effect_of(want), .time_added = {}};
     if (taints.empty() && left == 0) {
-      patch.op("test", "/metadata/resourceVersion", quote(node.metadata.resource_version));
-      patch.op("add", "/spec/taints", "[" + reconcile::encode(t) + "]");
+      patch.test("/metadata/resourceVersion", quote(node.metadata.resource_version));
+      patch.add("/spec/taints", "[" + reconcile::encode(t) + "]");
       left = 1;
     } else {
-      patch.op("add", "/spec/taints/-", reconcile::encode(t));
+      patch.add("/spec/taints/-", reconcile::encode(t));
       ++left;
     }
   }
@@ -79,17 +79,16 @@ void put_map(JsonPatch& patch, std::string_view map, const reconcile::Labels& ha
   bool made = !none;
   for (const auto& [key, value] : want) {
     if (have.has(key) && have.get(key) == value.view()) continue;
-    if (!made) patch.op("add", map, "{}");
+    if (!made) patch.add(map, "{}");
     made = true;
-    patch.op("add", std::string(map) + "/" + pointer(key), quote(value));
+    patch.add(std::string(map) + "/" + pointer(key), quote(value));
   }
   for (const Text& key : drop)
-    if (have.has(key) && !want.has(key)) patch.op("remove", std::string(map) + "/" + pointer(key));
+    if (have.has(key) && !want.has(key)) patch.remove(std::string(map) + "/" + pointer(key));
 }
 
 std::string opening_patch(const Pass& p, const Node& node, bool open) {
   JsonPatch patch;
-  patch.op("test", "/metadata/uid", quote(node.metadata.uid));
   patch_taints(p, node, open, patch);
   reconcile::Labels labels = p.machine.spec.labels;
   labels.set(api::label::cluster_name, p.machine.spec.cluster_name);
@@ -104,22 +103,22 @@ std::string opening_patch(const Pass& p, const Node& node, bool open) {
   else
     notes.set(api::annotation::owned, reconcile::encode(owned));
   put_map(patch, "/metadata/annotations", node.metadata.annotations, notes, drop);
-  return patch.size() == 1 ? std::string() : patch.str();
+  return patch.empty() ? std::string() : patch.str();
 }
 
 // Without a list there is nothing to test but the whole Node's version: adding one would overwrite a list that appears meanwhile.
 std::string adding_patch(const Node& node, std::string_view key, std::string_view value) {
   const Taint t{.key = key, .value = value, .effect = api::taint::no_schedule, .time_added = {}};
   JsonPatch patch;
-  patch.op("test", "/metadata/uid", quote(node.metadata.uid));
-  if (!node.spec.taints.empty()) return patch.op("add", "/spec/taints/-", reconcile::encode(t)).str();
-  patch.op("test", "/metadata/resourceVersion", quote(node.metadata.resource_version));
-  return patch.op("add", "/spec/taints", "[" + reconcile::encode(t) + "]").str();
+  if (!node.spec.taints.empty()) return patch.add("/spec/taints/-", reconcile::encode(t)).str();
+  patch.test("/metadata/resourceVersion", quote(node.metadata.resource_version));
+  return patch.add("/spec/taints", "[" + reconcile::encode(t) + "]").str();
 }
 
 Action node_patch(const Pass& p, std::string body, std::string why) {
   Action a{
       .verb = Verb::json_patch, .kind = &kind_of<Node>, .cluster = p.in.connection, .name_space = {}, .name = p.in.node->metadata.name};
+  a.uid = p.in.node->metadata.uid;
   a.body = std::move(body);
   a.why = std::move(why);
   return a;
