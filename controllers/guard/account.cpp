@@ -205,9 +205,9 @@ void Account::count(api::LedgerWindow& window, std::int64_t operations) {
   changed_ = true;
 }
 
-std::int64_t Account::in_flight(std::string_view limit_path, std::string_view domain, bool any_domain) const {
+std::int64_t Account::in_flight(std::string_view limit_path, std::string_view domain, bool any_domain, std::string_view except) const {
   return std::count_if(ledger_.grants.begin(), ledger_.grants.end(), [&](const api::LedgerGrant& g) {
-    return (any_domain || g.domain == domain) &&
+    return !(g.machine_uid == except) && (any_domain || g.domain == domain) &&
            std::any_of(g.limits.begin(), g.limits.end(), [limit_path](const auto& l) { return l == limit_path; });
   });
 }

@@ -21,7 +21,8 @@ class Account {
 
   v1alpha1::LedgerWindow& window(std::string_view budget, std::string_view limit, std::string_view domain, std::chrono::seconds duration);
   void count(v1alpha1::LedgerWindow& window, std::int64_t operations);
-  std::int64_t in_flight(std::string_view limit_path, std::string_view domain, bool any_domain) const;
+  // Grants that count in that limit, but those of `except` itself.
+  std::int64_t in_flight(std::string_view limit_path, std::string_view domain, bool any_domain, std::string_view except) const;
   const v1alpha1::LedgerBreaker* breaker(std::string_view budget) const;
 
   // ---- availability ----

@@ -241,6 +241,18 @@ TEST_CASE("a check that can't be judged holds forward changes", "[guard]") {
   CHECK(w.one(w.ask(*w.machines[0], api::operation::machine_rollback)) == "granted");
 }
 
+TEST_CASE("a machine is never held by its own older grant", "[guard]") {
+  World w;
+  w.fleet(1);
+  auto& b = w.budget();
+  b.spec.max_unavailable = IntOrPercent{1, false};
+  auto& l = w.limit(b);
+  l.operations = {api::BudgetOperation::machine_update, api::BudgetOperation::machine_rollback};
+  l.max_concurrent = IntOrPercent{1, false};
+  CHECK(w.one(w.ask(*w.machines[0])) == "granted");
+  CHECK(w.one(w.ask(*w.machines[0], api::operation::machine_rollback)) == "granted");
+}
+
 TEST_CASE("a grant ends with its operation, its machine, or its time", "[guard]") {
   World w;
   w.fleet(10);

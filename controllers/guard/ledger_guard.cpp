@@ -1,0 +1,305 @@
+#include "controllers/guard/ledger_guard.hpp"
+
+#include <algorithm>
+#include <deque>
+#include <optional>
+
+#include "controllers/common/indexes.hpp"
+#include "reconcile/json/decode.hpp"
+#include "reconcile/json/encode.hpp"
+
+namespace endstate::guard {
+
+namespace api = v1alpha1;
+using namespace std::chrono_literals;
+using reconcile::Code, reconcile::Error, reconcile::Key, reconcile::PermitRequest, reconcile::Ref, reconcile::Refused, reconcile::Result,
+    reconcile::Verdict, reconcile::Verb;
+
+namespace {
+
+constexpr int max_tries = 5;
+constexpr auto new_cluster = 10min;          // younger: a missing ledger has never been there
+constexpr auto gather = 50ms;                // after a write, requests are gathered for this long: one write for many
+constexpr auto sweep_period = 30s;           // ended grants are freed even when nobody asks
+constexpr std::size_t max_per_write = 500;   // requests; the rest in the next one
+constexpr std::size_t max_waiting = 10'000;  // requests of one cluster
+
+using Answer = std::function<void(Result<std::vector<Verdict>>)>;
+
+struct Waiting {
+  std::vector<PermitRequest> requests;
+  Answer answer;
+};
+
+std::vector<Verdict> refuse_all(std::size_t n, std::string_view reason, std::string message) {
+  return std::vector<Verdict>(n, Refused{.kind = "GuardLedger", .name = {}, .reason = reason, .message = std::move(message)});
+}
+
+}  // namespace
+
+class LedgerGuard::Book {
+ public:
+  Book(LedgerGuard& guard, Key cluster) : guard_(guard), cluster_(std::move(cluster)) {}
+
+  void ask(std::vector<PermitRequest> requests, Answer answer) {
+    waiting_count_ += requests.size();
+    waiting_.push_back({std::move(requests), std::move(answer)});
+    wake(0ms);
+  }
+  std::size_t waiting() const { return waiting_count_; }
+
+ private:
+  // Never from inside a caller's call; once at a time.
+  void wake(std::chrono::milliseconds after) {
+    if (call_ || timer_) return;
+    timer_ =
+        guard_.env_.at(guard_.env_.now().mono + std::max<std::chrono::nanoseconds>(after, not_before_ - guard_.env_.now().mono), [this] {
+          timer_.reset();
+          begin();
+        });
+  }
+
+  void begin() {
+    sweep_.reset();
+    for (std::size_t n = 0; !waiting_.empty() && (batch_.empty() || n + waiting_.front().requests.size() <= max_per_write);) {
+      n += waiting_.front().requests.size();
+      batch_.push_back(std::move(waiting_.front()));
+      waiting_.pop_front();
+    }
+    tries_ = 0;
+    round();
+  }
+
+  // Decides on what is known, and stores. Comes back after a conflict.
+  void round() {
+    if (guard_.may_act_ && !guard_.may_act_()) return finish(Error{Code::fenced, "not the leader: nothing was granted"});
+    if (++tries_ > max_tries)
+      return finish(Error{Code::conflict, "the GuardLedger of " + cluster_.str() + " changes all the time: nothing was granted"});
+    const auto& view = guard_.view_;
+    if (!view.synced<api::Cluster>("") || !view.synced<api::Machine>("") || !view.synced<api::ChangeBudget>("") ||
+        !view.synced<api::GuardLedger>(""))
+      return finish_refused(api::reason::caches_not_synced, "the caches are not filled yet");
+    const auto cluster = view.get<api::Cluster>("", cluster_.name_space, cluster_.name);
+    if (!cluster) return finish_refused(api::reason::cluster_not_found, "Cluster " + cluster_.str() + " doesn't exist");
+    take_from_cache(*cluster);
+    if (!ledger_) return create(*cluster);
+    decide(*cluster);
+  }
+
+  // The cache may be behind what we wrote, and it may be ahead when another process did.
+  void take_from_cache(const api::Cluster& cluster) {
+    const auto cached = guard_.view_.get<api::GuardLedger>("", cluster_.name_space, cluster_.name);
+    if (!cached || !(cached->spec.cluster_uid == cluster.metadata.uid)) return;
+    if (!ledger_ || !(ledger_->metadata.uid == cached->metadata.uid)) {
+      adopt(*cached);
+    } else if (cached->status.generation > ledger_->status.generation) {
+      adopt(*cached);
+    }
+  }
+
+  void adopt(const api::GuardLedger& ledger) {
+    // Its own account starts at 0 before the first write; an account that has been seen further on is an old copy.
+    if (ledger_ && ledger.metadata.uid == ledger_->metadata.uid && ledger.status.generation < ledger_->status.generation) trusted_ = false;
+    ledger_ = ledger;
+  }
+
+  bool is_new(const api::Cluster& cluster) const {
+    return cluster.metadata.creation_timestamp && guard_.env_.now().wall - *cluster.metadata.creation_timestamp < new_cluster;
+  }
+
+  void create(const api::Cluster& cluster) {
+    api::GuardLedger ledger;
+    ledger.metadata.name = cluster_.name;
+    ledger.metadata.name_space = cluster_.name_space;
+    ledger.metadata.labels.set(api::label::cluster_name, cluster_.name);
+    ledger.metadata.owner_references = {{.api_version = reconcile::api_version(reconcile::resource_of<api::Cluster>),
+                                         .kind = "Cluster",
+                                         .name = cluster_.name,
+                                         .uid = cluster.metadata.uid,
+                                         .controller = true,
+                                         .block_owner_deletion = false}};
+    ledger.spec = {cluster_.name, cluster.metadata.uid};
+    trusted_ = is_new(cluster);
+    if (!trusted_)
+      guard_.log_(reconcile::Level::warning, "the GuardLedger is missing: its windows count as full", {{"cluster", cluster_.str()}});
+    send({.verb = Verb::create,
+          .resource = &reconcile::resource_of<api::GuardLedger>,
+          .name_space = cluster_.name_space.str(),
+          .body = encode(ledger)});
+  }
+
+  static std::string encode(const api::GuardLedger& ledger) {
+    return reconcile::encode_object(reconcile::api_version(reconcile::resource_of<api::GuardLedger>), "GuardLedger",
+                                    reconcile::type_of<api::GuardLedger>, &ledger);
+  }
+
+  void decide(const api::Cluster& cluster) {
+    Snapshot s{.cluster = cluster_, .ledger = ledger_->status, .trusted = trusted_, .now = guard_.env_.now().wall};
+    for (auto& budget : guard_.view_.list<api::ChangeBudget>(""))
+      if (api::matches(budget->spec.cluster_selector, cluster.metadata.labels)) s.budgets.push_back(std::move(budget));
+    s.machines = guard_.view_.by_index<api::Machine>("", machines_by_cluster, cluster_.str());
+    std::vector<PermitRequest> requests;
+    for (const auto& w : batch_) requests.insert(requests.end(), w.requests.begin(), w.requests.end());
+    auto decision = guard::decide(s, requests);
+    verdicts_ = std::move(decision.verdicts);
+    if (!decision.changed) return finish(std::move(verdicts_));
+    api::GuardLedger next;
+    next.metadata.name = cluster_.name;
+    next.metadata.name_space = cluster_.name_space;
+    next.metadata.uid = ledger_->metadata.uid;
+    next.metadata.resource_version = ledger_->metadata.resource_version;
+    next.spec = ledger_->spec;
+    next.status = std::move(decision.ledger);
+    storing_ = true;
+    send({.verb = Verb::update,
+          .resource = &reconcile::resource_of<api::GuardLedger>,
+          .name_space = cluster_.name_space.str(),
+          .name = cluster_.name.str(),
+          .subresource = "status",
+          .body = encode(next)});
+  }
+
+  void send(reconcile::Call call) {
+    call.timeout = 10s;
+    body_.clear();
+    call_ = guard_.env_.call(
+        std::move(call), [this](std::string_view frame) { body_ = frame; },
+        [this](Result<void> end) {
+          call_.reset();
+          answered(std::move(end));
+        });
+  }
+
+  void answered(Result<void> end) {
+    const bool stored = std::exchange(storing_, false);
+    if (!end) return failed(end.error());
+    auto reply = reconcile::decode<api::GuardLedger>(body_, guard_.pool_);
+    if (!reply)
+      return finish(Error{Code::unavailable, "the GuardLedger of " + cluster_.str() + " can't be read: " + reply.error().message});
+    if (!stored) {
+      adopt(*reply);
+      return round();
+    }
+    ledger_ = std::move(*reply);
+    trusted_ = true;
+    not_before_ = guard_.env_.now().mono + gather;
+    finish(std::move(verdicts_));
+  }
+
+  void failed(const Error& error) {
+    switch (error.code) {
+      case Code::conflict:
+      case Code::exists:
+      case Code::maybe_done: return read();
+      case Code::not_found:  // deleted under us: its memory is gone
+        ledger_.reset();
+        trusted_ = false;
+        return reading_ || tries_ > 1 ? round() : read();
+      default: return finish(error);
+    }
+  }
+
+  void read() {
+    reading_ = true;
+    send({.verb = Verb::get,
+          .resource = &reconcile::resource_of<api::GuardLedger>,
+          .name_space = cluster_.name_space.str(),
+          .name = cluster_.name.str()});
+  }
+
+  void finish_refused(std::string_view reason, const std::string& message) {
+    std::size_t n = 0;
+    for (const auto& w : batch_) n += w.requests.size();
+    finish(refuse_all(n, reason, message));
+  }
+
+  // Answers everyone of the batch. They may ask again from inside: the book is ready for it.
+  void finish(Result<std::vector<Verdict>> result) {
+    reading_ = false;
+    auto batch = std::exchange(batch_, {});
+    auto next = result ? result->begin() : std::vector<Verdict>::iterator();
+    for (auto& w : batch) {
+      waiting_count_ -= w.requests.size();
+      if (!result) {
+        w.answer(reconcile::fail(result.error()));
+        continue;
+      }
+      const auto end = next + static_cast<std::ptrdiff_t>(w.requests.size());
+      w.answer(std::vector<Verdict>(std::make_move_iterator(next), std::make_move_iterator(end)));
+      next = end;
+    }
+    if (!waiting_.empty())
+      wake(0ms);
+    else if (ledger_ && !ledger_->status.grants.empty())
+      sweep_ = guard_.env_.at(guard_.env_.now().mono + sweep_period, [this] { wake(0ms); });
+  }
+
+  LedgerGuard& guard_;
+  Key cluster_;
+  std::deque<Waiting> waiting_;
+  std::size_t waiting_count_ = 0;
+  std::vector<Waiting> batch_;  // being decided
+  std::vector<Verdict> verdicts_;
+  std::optional<api::GuardLedger> ledger_;  // the newest that we know
+  bool trusted_ = true, storing_ = false, reading_ = false;
+  int tries_ = 0;
+  std::string body_;
+  reconcile::MonoTime not_before_{};
+  reconcile::Handle call_, timer_, sweep_;
+};
+
+LedgerGuard::LedgerGuard(reconcile::Env& env, const reconcile::View& view, std::function<bool()> may_act, reconcile::Log log)
+    : env_(env), view_(view), may_act_(std::move(may_act)), log_(std::move(log)) {}
+
+LedgerGuard::~LedgerGuard() = default;
+
+LedgerGuard::Book& LedgerGuard::book(const Key& cluster) {
+  auto& place = books_[cluster];
+  if (!place) place = std::make_unique<Book>(*this, cluster);
+  return *place;
+}
+
+// Requests of several clusters are several questions; all answers are put together again.
+void LedgerGuard::ask(std::vector<PermitRequest> requests, Answer answer) {
+  struct Gathering {
+    std::vector<Verdict> verdicts;
+    std::optional<Error> error;
+    std::size_t open = 0;
+    Answer answer;
+  };
+  auto gathering = std::make_shared<Gathering>();
+  gathering->verdicts.resize(requests.size());
+  gathering->answer = std::move(answer);
+  std::map<Key, std::vector<std::size_t>> by_cluster;
+  for (std::size_t i = 0; i < requests.size(); ++i) by_cluster[requests[i].cluster].push_back(i);
+  gathering->open = by_cluster.size();
+  for (const auto& [cluster, places] : by_cluster) {
+    std::vector<PermitRequest> part;
+    for (const auto i : places) part.push_back(std::move(requests[i]));
+    Book& of_cluster = book(cluster);
+    if (of_cluster.waiting() + part.size() > max_waiting) part.clear();  // answered below as an error, in its turn
+    const bool full = part.empty();
+    of_cluster.ask(std::move(part), [gathering, places = places, full](Result<std::vector<Verdict>> verdicts) {
+      if (full)
+        gathering->error = Error{Code::unavailable, "too many permits are asked for at once"};
+      else if (!verdicts)
+        gathering->error = std::move(verdicts.error());
+      else
+        for (std::size_t i = 0; i < places.size(); ++i) gathering->verdicts[places[i]] = std::move((*verdicts)[i]);
+      if (--gathering->open > 0) return;
+      if (gathering->error)
+        gathering->answer(reconcile::fail(std::move(*gathering->error)));
+      else
+        gathering->answer(std::move(gathering->verdicts));
+    });
+  }
+}
+
+std::vector<reconcile::Source> LedgerGuard::sources() {
+  return {{.kind = &reconcile::kind_of<api::Cluster>, .keys = nullptr},
+          {.kind = &reconcile::kind_of<api::Machine>, .keys = nullptr},
+          {.kind = &reconcile::kind_of<api::ChangeBudget>, .keys = nullptr},
+          {.kind = &reconcile::kind_of<api::GuardLedger>, .keys = nullptr}};
+}
+
+}  // namespace endstate::guard

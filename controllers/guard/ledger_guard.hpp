@@ -1,0 +1,53 @@
+// LedgerGuard: the guard with an account in the API server. Requests of a cluster are gathered while a write is under way, decided together
+// by the rules (plan.hpp) on the newest ledger known, stored by one compare-and-swap, and only then answered. So grants survive restarts,
+// two rivals can't both spend the same budget, and under load one write carries many grants.
+//
+// What can go wrong, and what happens:
+//   conflict (somebody else wrote)  the ledger is read and everything is decided again, at most 5 times; then an error: nobody is granted
+//   reply lost                      the same: what was stored is found again by its ids
+//   no ledger                       it is created; its windows count as full, unless the Cluster is younger than 10 minutes
+//   an older ledger than was seen   (a restored backup) its windows count as full
+//   caches not filled yet           refused with CachesNotSynced
+//
+// Threads: the Env's.
+#pragma once
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "controllers/guard/plan.hpp"
+#include "reconcile/base/env.hpp"
+#include "reconcile/base/log.hpp"
+#include "reconcile/cache/view.hpp"
+#include "reconcile/run/guard.hpp"
+#include "reconcile/run/loop.hpp"
+
+namespace endstate::guard {
+
+class LedgerGuard final : public reconcile::Guard {
+ public:
+  // `may_act`: whether this process leads; null: always. It is asked before each write.
+  LedgerGuard(reconcile::Env& env, const reconcile::View& view, std::function<bool()> may_act, reconcile::Log log);
+  ~LedgerGuard() override;
+
+  void ask(std::vector<reconcile::PermitRequest> requests,
+           std::function<void(reconcile::Result<std::vector<reconcile::Verdict>>)> answer) override;
+
+  // The caches that it reads; for ManagerOptions::also_watch.
+  static std::vector<reconcile::Source> sources();
+
+ private:
+  class Book;  // of one cluster
+  Book& book(const reconcile::Key& cluster);
+
+  reconcile::Env& env_;
+  const reconcile::View& view_;
+  std::function<bool()> may_act_;
+  reconcile::Log log_;
+  std::map<reconcile::Key, std::unique_ptr<Book>> books_;
+  reconcile::Pool pool_;
+};
+
+}  // namespace endstate::guard
