@@ -72,9 +72,9 @@ class LedgerGuard::Book {
 
   // Decides on what is known, and stores. Comes back after a conflict.
   void round() {
-    if (guard_.may_act_ && !guard_.may_act_()) return finish(Error{Code::fenced, "not the leader: nothing was granted"});
+    if (guard_.may_act_ && !guard_.may_act_()) return finish(reconcile::fail(Code::fenced, "not the leader: nothing was granted"));
     if (++tries_ > max_tries)
-      return finish(Error{Code::conflict, "the GuardLedger of " + cluster_.str() + " changes all the time: nothing was granted"});
+      return finish(reconcile::fail(Code::conflict, "the GuardLedger of " + cluster_.str() + " changes all the time: nothing was granted"));
     const auto& view = guard_.view_;
     if (!view.synced<api::Cluster>("") || !view.synced<api::Machine>("") || !view.synced<api::ChangeBudget>("") ||
         !view.synced<api::GuardLedger>(""))
@@ -119,7 +119,7 @@ class LedgerGuard::Book {
                                          .controller = true,
                                          .block_owner_deletion = false}};
     ledger.spec = {cluster_.name, cluster.metadata.uid};
-    trusted_ = is_new(cluster);
+    trusted_ = trusted_ && is_new(cluster);
     if (!trusted_)
       guard_.log_(reconcile::Level::warning, "the GuardLedger is missing: its windows count as full", {{"cluster", cluster_.str()}});
     send({.verb = Verb::create,
@@ -175,7 +175,8 @@ class LedgerGuard::Book {
     if (!end) return failed(end.error());
     auto reply = reconcile::decode<api::GuardLedger>(body_, guard_.pool_);
     if (!reply)
-      return finish(Error{Code::unavailable, "the GuardLedger of " + cluster_.str() + " can't be read: " + reply.error().message});
+      return finish(
+          reconcile::fail(Code::unavailable, "the GuardLedger of " + cluster_.str() + " can't be read: " + reply.error().message));
     if (!stored) {
       adopt(*reply);
       return round();
@@ -195,7 +196,7 @@ class LedgerGuard::Book {
         ledger_.reset();
         trusted_ = false;
         return reading_ || tries_ > 1 ? round() : read();
-      default: return finish(error);
+      default: return finish(reconcile::fail(error));
     }
   }
 
