@@ -42,7 +42,7 @@ inline constexpr std::string_view pre_terminate_hook_prefix = "pre-terminate.del
 
 namespace protection {                                      // values of annotation::delete_protection
 inline constexpr std::string_view always = "Always";        // never deleted while the annotation stands
-inline constexpr std::string_view cascading = "Cascading";  // never deleted while anything belongs to it
+inline constexpr std::string_view cascading = "Cascading";  // Cluster: its sets and Machines are deleted with it (else they hold it)
 }  // namespace protection
 
 namespace taint {                                                        // effect NoSchedule, always
@@ -117,6 +117,7 @@ inline constexpr std::string_view connected = "Connected";
 inline constexpr std::string_view connecting = "Connecting";
 inline constexpr std::string_view connection_lost = "ConnectionLost";
 inline constexpr std::string_view machines_remain = "MachinesRemain";
+inline constexpr std::string_view secret_not_usable = "SecretNotUsable";
 // MachineSet.
 inline constexpr std::string_view rolling_out = "RollingOut";
 inline constexpr std::string_view not_rolling_out = "NotRollingOut";

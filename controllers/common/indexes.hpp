@@ -19,10 +19,8 @@ inline constexpr reconcile::Index machines_by_set = reconcile::index<v1alpha1::M
   if (const auto* owner = m.metadata.controller()) emit(owner->uid.view());
 });
 // Value: "<namespace>/<cluster name>".
-inline constexpr reconcile::Index machines_by_cluster =
-    reconcile::index<v1alpha1::Machine>("cluster", [](const v1alpha1::Machine& m, auto& emit) {
-      emit(path(m.metadata.name_space, m.spec.cluster_name));
-    });
+inline constexpr reconcile::Index machines_by_cluster = reconcile::index<v1alpha1::Machine>(
+    "cluster", [](const v1alpha1::Machine& m, auto& emit) { emit(path(m.metadata.name_space, m.spec.cluster_name)); });
 // Value: name of a MachinePackageVersion that the spec refers to.
 inline constexpr reconcile::Index machines_by_package =
     reconcile::index<v1alpha1::Machine>("package", [](const v1alpha1::Machine& m, auto& emit) {
@@ -33,6 +31,33 @@ inline constexpr reconcile::Index machines_without_host =
     reconcile::index<v1alpha1::Machine>("without-host", [](const v1alpha1::Machine& m, auto& emit) {
       const auto* c = reconcile::find_condition(m.status.conditions, v1alpha1::condition::host_claimed);
       if (c && c->status == reconcile::ConditionStatus::false_) emit(m.metadata.name_space.view());
+    });
+
+// ---- MachineSet ----
+// Value: its uid, which its ControllerRevisions carry as a label.
+inline constexpr reconcile::Index sets_by_uid =
+    reconcile::index<v1alpha1::MachineSet>("uid", [](const v1alpha1::MachineSet& s, auto& emit) { emit(s.metadata.uid.view()); });
+// Value: "<namespace>/<cluster name>".
+inline constexpr reconcile::Index sets_by_cluster =
+    reconcile::index<v1alpha1::MachineSet>("cluster", [](const v1alpha1::MachineSet& s, auto& emit) {
+      emit(path(s.metadata.name_space, s.spec.cluster_name));
+    });
+// Value: name of a MachinePackageVersion that the template refers to.
+inline constexpr reconcile::Index sets_by_package =
+    reconcile::index<v1alpha1::MachineSet>("package", [](const v1alpha1::MachineSet& s, auto& emit) {
+      for (const auto& slot : s.spec.template_.spec.packages) emit(slot.version_ref.name.view());
+    });
+// Value: "<namespace>/<name>" of the set that spec.rollout.after names.
+inline constexpr reconcile::Index sets_by_after =
+    reconcile::index<v1alpha1::MachineSet>("after", [](const v1alpha1::MachineSet& s, auto& emit) {
+      if (s.spec.rollout.after) emit(path(s.metadata.name_space, s.spec.rollout.after->name));
+    });
+
+// ---- ControllerRevision ----
+// Value: uid of its MachineSet.
+inline constexpr reconcile::Index revisions_by_set =
+    reconcile::index<reconcile::ControllerRevision>("set", [](const reconcile::ControllerRevision& r, auto& emit) {
+      emit(r.metadata.labels.get(v1alpha1::label::set_uid));
     });
 
 // ---- Host ----
@@ -61,14 +86,16 @@ inline constexpr reconcile::Index hosts_used = reconcile::index<v1alpha1::Host>(
 
 // ---- in a business cluster ----
 // Value: uid of the Machine that it is for.
-inline constexpr reconcile::Index assignments_by_machine =
-    reconcile::index<v1alpha1::HostAssignment>("machine", [](const v1alpha1::HostAssignment& a, auto& emit) {
-      emit(a.spec.machine_uid.view());
-    });
+inline constexpr reconcile::Index assignments_by_machine = reconcile::index<v1alpha1::HostAssignment>(
+    "machine", [](const v1alpha1::HostAssignment& a, auto& emit) { emit(a.spec.machine_uid.view()); });
 // Value: "<namespace>/<machine name>" as the annotation says.
-inline constexpr reconcile::Index assignments_by_name =
-    reconcile::index<v1alpha1::HostAssignment>("machine-name", [](const v1alpha1::HostAssignment& a, auto& emit) {
-      emit(a.metadata.annotations.get(v1alpha1::annotation::machine));
+inline constexpr reconcile::Index assignments_by_name = reconcile::index<v1alpha1::HostAssignment>(
+    "machine-name", [](const v1alpha1::HostAssignment& a, auto& emit) { emit(a.metadata.annotations.get(v1alpha1::annotation::machine)); });
+
+// Value: name of a MachinePackageVersion that the host has, or may install.
+inline constexpr reconcile::Index assignments_by_package =
+    reconcile::index<v1alpha1::HostAssignment>("package", [](const v1alpha1::HostAssignment& a, auto& emit) {
+      for (const auto& p : a.spec.packages) emit(p.version.name.view());
     });
 
 // ---- ConfigMap ----

@@ -9,9 +9,10 @@
 namespace endstate {
 
 // The connection that a Cluster's business objects (HostAssignment, Node, agents' Leases, Pods) are read and written by: "" is the
-// meta cluster itself.
+// meta cluster itself. A Hosted cluster is never the meta cluster.
 inline std::string connection_of(const v1alpha1::Cluster& c) {
-  if (!c.spec.control_plane.kubeconfig_secret) return {};
+  const auto& plane = c.spec.control_plane;
+  if (plane.type == v1alpha1::ControlPlaneType::external && !plane.kubeconfig_secret) return {};
   return c.metadata.name_space.str() + "/" + c.metadata.name.str();
 }
 

@@ -1,0 +1,242 @@
+#include "controllers/cluster/plan.hpp"
+
+#include <algorithm>
+
+#include "controllers/cluster/plan_delete.hpp"
+#include "controllers/common/machine_state.hpp"
+#include "reconcile/json/encode.hpp"
+
+namespace endstate::cluster {
+namespace {
+
+using api::ConditionStatus;
+using namespace std::chrono_literals;
+
+struct Line {  // what a condition says
+  ConditionStatus status{};
+  Text reason;
+  std::string message;
+};
+Line yes(std::string_view reason, std::string message = {}) { return {ConditionStatus::true_, reason, std::move(message)}; }
+Line no(std::string_view reason, std::string message = {}) { return {ConditionStatus::false_, reason, std::move(message)}; }
+
+bool is_external(const api::Cluster& c) { return c.spec.control_plane.type == api::ControlPlaneType::external; }
+
+api::ClusterMachines count(const Snapshot& s) {
+  api::ClusterMachines out;
+  out.replicas = static_cast<std::int64_t>(s.machines.size());
+  for (const auto& m : s.machines) {
+    out.ready_replicas += is_available(*m);
+    out.failed_replicas += m->status.phase == api::MachinePhase::failed;
+    if (m->status.revision.empty()) continue;
+    out.up_to_date_replicas += m->status.revision == desired_revision(*m);
+  }
+  return out;
+}
+
+Line connected(const Snapshot& s) {
+  const auto& c = *s.cluster;
+  const auto& connection = s.connection;
+  if (!is_external(c)) return no(api::reason::not_supported, "type Hosted isn't supported yet");
+  switch (connection.reachable) {
+    case ConditionStatus::true_: return yes(api::reason::connected, connection.version.empty() ? "" : "Kubernetes " + connection.version);
+    case ConditionStatus::false_: return no(api::reason::connection_lost, connection.message);
+    case ConditionStatus::unknown: break;
+  }
+  // Before it is known, what there is to say is about the Secret (reconcile/run: the runtime reads it and never shows it to a loop).
+  if (!connection.known && !connection.message.empty()) {
+    const bool missing = connection.message.find("not found") != std::string::npos;
+    return no(missing ? api::reason::secret_not_found : api::reason::secret_not_usable, connection.message);
+  }
+  return {ConditionStatus::unknown, api::reason::connecting, connection.message.empty() ? "no answer yet" : connection.message};
+}
+
+bool was_connected(const api::Cluster& c) { return !c.status.control_plane.version.empty(); }
+
+api::ClusterPhase phase(const Snapshot& s, const Line& link) {
+  if (s.cluster->metadata.deleting()) return api::ClusterPhase::deleting;
+  if (!is_external(*s.cluster)) return api::ClusterPhase::failed;
+  if (link.status == ConditionStatus::true_) return api::ClusterPhase::running;
+  if (!was_connected(*s.cluster)) return api::ClusterPhase::provisioning;
+  return link.status == ConditionStatus::false_ ? api::ClusterPhase::failed : api::ClusterPhase::running;
+}
+
+class Writer {
+ public:
+  Writer(const Snapshot& s, const Deletion& deletion) : s_(s), deletion_(deletion) {}
+
+  api::ClusterStatus run() {
+    const auto link = connected(s_);
+    status_ = s_.cluster->status;
+    status_.conditions.clear();
+    status_.observed_generation = s_.cluster->metadata.generation;
+    status_.phase = phase(s_, link);
+    if (!s_.connection.version.empty()) status_.control_plane.version = s_.connection.version;
+    status_.control_plane.endpoint = s_.cluster->spec.control_plane.endpoint;
+    status_.machines = count(s_);
+    status_.blocked_by = blocked_by(link);
+    set(api::condition::connected, link);
+    machines();
+    summary(link);
+    if (is_paused(*s_.cluster))
+      set(api::condition::paused, yes(api::reason::paused, "spec.paused or the annotation endstate.dev/paused says so"));
+    return std::move(status_);
+  }
+
+ private:
+  bool deleting() const { return s_.cluster->metadata.deleting(); }
+
+  std::optional<Line> stalled(const Line& link) const {
+    if (deleting() && deletion_.stalled) return yes(deletion_.reason, deletion_.message);
+    if (deleting()) return std::nullopt;
+    if (!is_external(*s_.cluster))
+      return yes(
+          api::reason::not_supported,
+          "controlPlane.type Hosted isn't supported by this version of endstate: use type External with a control plane that somebody else "
+          "runs");
+    if (link.reason == api::reason::secret_not_found || link.reason == api::reason::secret_not_usable)
+      return yes(link.reason, link.message);
+    return std::nullopt;
+  }
+
+  void machines() {
+    const auto& m = *status_.machines;
+    const auto text = std::to_string(m.ready_replicas) + " of " + std::to_string(m.replicas) + " machines are Ready";
+    set(api::condition::machines_ready, m.ready_replicas == m.replicas ? yes(api::reason::ready, text) : no(api::reason::not_ready, text));
+  }
+
+  void summary(const Line& link) {
+    const auto problem = stalled(link);
+    const bool ready = !deleting() && is_external(*s_.cluster) && link.status == ConditionStatus::true_;
+    Line why = link;
+    if (deleting()) why = no(deletion_.reason, deletion_.message);
+    if (problem) why = no(problem->reason, problem->message);
+    if (ready)
+      set(api::condition::ready, yes(api::reason::ready, link.message));
+    else
+      set(api::condition::ready, {why.status == ConditionStatus::true_ ? ConditionStatus::false_ : why.status, why.reason, why.message});
+    const bool works = !ready && !problem;
+    set(api::condition::reconciling, works ? yes(why.reason, why.message) : no(ready ? Text(api::reason::ready) : why.reason));
+    set(api::condition::stalled, problem ? *problem : no(api::reason::not_stalled));
+    if (deleting()) set(api::condition::deleting, yes(deletion_.reason, deletion_.message));
+  }
+
+  std::optional<api::BlockedBy> blocked_by(const Line& link) const {
+    api::BlockedBy out;
+    if (deleting() && deletion_.stalled) {
+      out.kind = deletion_.reason == api::reason::machines_remain ? "Machine" : "Cluster";
+      out.name = deletion_.reason == api::reason::machines_remain && !s_.machines.empty() ? s_.machines.front()->metadata.name
+                                                                                          : s_.cluster->metadata.name;
+      out.reason = deletion_.reason;
+      out.message = deletion_.message;
+    } else if (!deleting() && (link.reason == api::reason::secret_not_found || link.reason == api::reason::secret_not_usable)) {
+      out.kind = "Secret";
+      out.name = s_.cluster->spec.control_plane.kubeconfig_secret->name;
+      out.reason = link.reason;
+      out.message = Text(std::string_view(link.message).substr(0, 1024));
+    } else {
+      return std::nullopt;
+    }
+    const auto& old = s_.cluster->status.blocked_by;
+    const bool same = old && old->kind == out.kind && old->reason == out.reason;
+    out.since = same ? old->since : s_.now;
+    return out;
+  }
+
+  void set(std::string_view type, const Line& line) {
+    const auto* old = reconcile::find_condition(s_.cluster->status.conditions, type);
+    api::Condition c{.type = type,
+                     .status = line.status,
+                     .reason = line.reason,
+                     .message = Text(std::string_view(line.message).substr(0, 4096)),
+                     .last_transition_time = old && old->status == line.status ? old->last_transition_time : s_.now,
+                     .observed_generation = s_.cluster->metadata.generation};
+    reconcile::set_condition(status_.conditions, std::move(c), s_.now);
+  }
+
+  const Snapshot& s_;
+  const Deletion& deletion_;
+  api::ClusterStatus status_;
+};
+
+// Counters alone may wait; what a person or another loop acts on is written at once.
+bool only_counters(const api::ClusterStatus& a, const api::ClusterStatus& b) {
+  const auto story = [](const api::ClusterStatus& s) {
+    auto copy = s;
+    copy.machines.reset();
+    std::erase_if(copy.conditions, [](const api::Condition& c) { return c.type == api::condition::machines_ready; });
+    return copy;
+  };
+  return story(a) == story(b);
+}
+
+void write_status(const Snapshot& s, api::ClusterStatus status, Planned& out) {
+  const auto& c = *s.cluster;
+  const bool changed = !(status == c.status);
+  out.plan.status = reconcile::StatusWrite{.kind = &reconcile::kind_of<api::Cluster>,
+                                           .key = c.metadata.key(),
+                                           .uid = c.metadata.uid,
+                                           .resource_version = c.metadata.resource_version,
+                                           .status = changed ? reconcile::encode(status) : std::string(),
+                                           .changed = changed,
+                                           .settle = changed && only_counters(status, c.status) ? settle : 0ms};
+  out.status = std::move(status);
+}
+
+// The meta cluster is always connected; a Cluster that names no Secret (any more) has no connection of its own.
+reconcile::ConnectWish wish(const api::Cluster& c, bool wanted) {
+  const auto& secret = c.spec.control_plane.kubeconfig_secret;
+  return {.cluster = c.metadata.key().str(),
+          .connected = wanted && secret.has_value() && is_external(c),
+          .secret_namespace = secret ? c.metadata.name_space : Text(),
+          .secret_name = secret ? secret->name : Text()};
+}
+
+reconcile::Action add_finalizer(const api::Cluster& c) {
+  auto finalizers = c.metadata.finalizers;
+  finalizers.emplace_back(api::finalizer::cluster);
+  return {.verb = reconcile::Verb::merge_patch,
+          .kind = &reconcile::kind_of<api::Cluster>,
+          .name_space = c.metadata.name_space,
+          .name = c.metadata.name,
+          .body = "{\"metadata\":{\"finalizers\":" + reconcile::encode(finalizers) + "}}",
+          .uid = c.metadata.uid,
+          .resource_version = c.metadata.resource_version,
+          .why = "it must not go before what belongs to it"};
+}
+
+}  // namespace
+
+Planned plan_in_full(const Snapshot& s) {
+  Planned out;
+  const auto& meta = s.cluster->metadata;
+  const bool ours = meta.has_finalizer(api::finalizer::cluster);
+  if (!meta.deleting() && !ours) {
+    out.plan.actions.push_back(add_finalizer(*s.cluster));
+    out.plan.connections.push_back(wish(*s.cluster, true));
+    return out;
+  }
+  if (meta.deleting() && !ours) {  // somebody else's finalizer holds it; our part is done
+    out.plan.connections.push_back(wish(*s.cluster, false));
+    return out;
+  }
+  Deletion deletion;
+  if (meta.deleting()) {
+    if (!s.fresh) {
+      out.plan.again = 1s;
+      return out;
+    }
+    if (!is_paused(*s.cluster))
+      deletion = plan_delete(s);
+    else
+      deletion = {.actions = {}, .reason = api::reason::paused, .message = "it is paused: nothing of it is deleted", .stalled = true};
+  }
+  out.plan.actions = std::move(deletion.actions);
+  out.plan.connections.push_back(wish(*s.cluster, !deletion.done));
+  if (!deletion.done) write_status(s, Writer(s, deletion).run(), out);
+  return out;
+}
+
+reconcile::Plan plan(const Snapshot& snapshot) { return plan_in_full(snapshot).plan; }
+
+}  // namespace endstate::cluster

@@ -1,0 +1,172 @@
+#include "controllers/machine_set/loop.hpp"
+
+#include <algorithm>
+
+#include "apis/v1alpha1/packages.hpp"
+#include "controllers/common/indexes.hpp"
+#include "controllers/common/machine_state.hpp"
+#include "controllers/machine_set/names.hpp"
+#include "controllers/machine_set/plan.hpp"
+#include "reconcile/json/decode.hpp"
+#include "reconcile/kube/core.hpp"
+
+namespace endstate::machine_set {
+namespace {
+
+using reconcile::ControllerRevision, reconcile::Key, reconcile::kind_of, reconcile::View;
+using Enqueue = std::function<void(Key)>;
+
+template <class T>
+const T* as(const void* object) {
+  return static_cast<const T*>(object);
+}
+
+// ---- observe ----
+
+void read_packages(const View& view, Snapshot& s) {
+  for (const auto& slot : s.set->spec.template_.spec.packages) {
+    const auto& name = slot.version_ref.name;
+    if (view.get<api::MachinePackageVersion>("", {}, name)) continue;
+    if (std::find(s.unknown_packages.begin(), s.unknown_packages.end(), name) == s.unknown_packages.end())
+      s.unknown_packages.push_back(name);
+  }
+}
+
+// Names are free when no Machine of the namespace has them, whosever it is.
+void choose_names(const View& view, Snapshot& s) {
+  const auto& meta = s.set->metadata;
+  const auto replicas = api::replicas(s.set->spec);
+  const auto most = replicas + std::max<std::int64_t>(0, api::scaled(api::max_surge(s.set->spec.rollout), replicas, true));
+  const auto missing = most - static_cast<std::int64_t>(s.machines.size());
+  const auto wanted = static_cast<std::size_t>(std::clamp<std::int64_t>(missing, 0, max_actions));
+  for (std::uint64_t ordinal = 0; s.free_names.size() < wanted && ordinal < max_ordinals; ++ordinal) {
+    const auto name = machine_name(meta.name, meta.uid, ordinal);
+    if (view.get<api::Machine>("", meta.name_space, name)) continue;
+    const bool twice = std::any_of(s.free_names.begin(), s.free_names.end(), [&](const Text& t) { return t == name; });
+    if (!twice) s.free_names.emplace_back(name);
+  }
+}
+
+void read_cluster(const View& view, Snapshot& s) {
+  const auto cluster = view.get<api::Cluster>("", s.set->metadata.name_space, s.set->spec.cluster_name);
+  if (!cluster) return;
+  s.cluster = {.found = true,
+               .deleting = cluster->metadata.deleting(),
+               .paused = is_paused(*cluster),
+               .hosted = cluster->spec.control_plane.type == api::ControlPlaneType::hosted};
+}
+
+// A revision that another has by the name that we'd give: our watch, which sees only what carries our label, can't show it.
+void read_taken_names(const reconcile::Memory& memory, Snapshot& s) {
+  for (const auto& failure : memory.failures)
+    if (failure.error.code == reconcile::Code::exists && failure.resource == kind_of<ControllerRevision>.resource)
+      s.taken_revision_names.push_back(failure.name);
+}
+
+// An absence means something only when every list is complete and its watch has contact.
+bool is_fresh(const View& view) {
+  const auto live = [&]<class T>(const T*) { return view.synced<T>("") && view.lag<T>("").count() == 0; };
+  return live(static_cast<const api::Machine*>(nullptr)) && live(static_cast<const api::MachineSet*>(nullptr)) &&
+         live(static_cast<const ControllerRevision*>(nullptr)) && live(static_cast<const api::Cluster*>(nullptr)) &&
+         live(static_cast<const api::MachinePackageVersion*>(nullptr));
+}
+
+// What can't be read (somebody edited it) is as if it weren't there: nothing is made of it, and nothing goes back to it.
+std::vector<Revision> decode_revisions(const std::vector<Ref<ControllerRevision>>& objects, const api::MachineSet& set) {
+  std::vector<Revision> out;
+  reconcile::Pool pool;
+  const auto prefix = revision_name(set.metadata.name, "");
+  for (const auto& object : objects) {
+    const auto name = object->metadata.name.view();
+    if (!name.starts_with(prefix) || object->metadata.deleting()) continue;
+    auto decoded = reconcile::decode<api::MachineTemplate>(object->data.raw, pool);
+    if (!decoded) continue;
+    Revision r;
+    r.hash = name.substr(prefix.size());
+    r.name = object->metadata.name;
+    r.uid = object->metadata.uid;
+    r.resource_version = object->metadata.resource_version;
+    r.number = object->revision;
+    r.canonical = canonical_template(*decoded);  // the API server may have written it another way
+    r.template_ = std::move(*decoded);
+    out.push_back(std::move(r));
+  }
+  return out;
+}
+
+// ---- sources ----
+
+void machine_changed(const View& view, std::string_view, const void* before, const void* after, const Enqueue& enqueue) {
+  for (const void* object : {before, after}) {
+    if (!object) continue;
+    const auto& meta = as<api::Machine>(object)->metadata;
+    const auto* owner = meta.controller();
+    if (!owner || !(owner->kind == "MachineSet")) continue;
+    const auto set = view.get<api::MachineSet>("", meta.name_space, owner->name);
+    if (set && set->metadata.uid == owner->uid) enqueue(set->metadata.key());
+  }
+}
+
+void set_changed(const View& view, std::string_view, const void* before, const void* after, const Enqueue& enqueue) {
+  const auto& meta = as<api::MachineSet>(after ? after : before)->metadata;
+  enqueue(meta.key());
+  for (const auto& waiting : view.by_index<api::MachineSet>("", sets_by_after, path(meta.name_space, meta.name)))
+    enqueue(waiting->metadata.key());
+}
+
+void revision_changed(const View& view, std::string_view, const void* before, const void* after, const Enqueue& enqueue) {
+  const auto& meta = as<ControllerRevision>(after ? after : before)->metadata;
+  for (const auto& set : view.by_index<api::MachineSet>("", sets_by_uid, meta.labels.get(api::label::set_uid)))
+    enqueue(set->metadata.key());
+}
+
+void cluster_changed(const View& view, std::string_view, const void* before, const void* after, const Enqueue& enqueue) {
+  const auto* a = as<api::Cluster>(before);
+  const auto* b = as<api::Cluster>(after);
+  if (a && b && is_paused(*a) == is_paused(*b) && a->metadata.deleting() == b->metadata.deleting()) return;
+  const auto& meta = (b ? b : a)->metadata;
+  for (const auto& set : view.by_index<api::MachineSet>("", sets_by_cluster, path(meta.name_space, meta.name)))
+    enqueue(set->metadata.key());
+}
+
+void package_changed(const View& view, std::string_view, const void* before, const void* after, const Enqueue& enqueue) {
+  if (before && after) return;  // immutable: only its status changed
+  const auto& meta = as<api::MachinePackageVersion>(after ? after : before)->metadata;
+  for (const auto& set : view.by_index<api::MachineSet>("", sets_by_package, meta.name)) enqueue(set->metadata.key());
+}
+
+}  // namespace
+
+const reconcile::Kind& MachineSetLoop::kind() const { return kind_of<api::MachineSet>; }
+
+std::function<reconcile::Plan()> MachineSetLoop::observe(const reconcile::Snapshot& given, const Key& key) const {
+  const auto& view = given.view;
+  Snapshot s;
+  s.set = view.get<api::MachineSet>("", key.name_space, key.name);
+  if (!s.set) return nullptr;
+  s.now = std::chrono::floor<std::chrono::seconds>(given.now.wall);
+  s.fresh = is_fresh(view);
+  s.machines = view.by_index<api::Machine>("", machines_by_set, s.set->metadata.uid);
+  if (const auto& after = s.set->spec.rollout.after) s.after = view.get<api::MachineSet>("", key.name_space, after->name);
+  read_cluster(view, s);
+  read_packages(view, s);
+  choose_names(view, s);
+  read_taken_names(given.memory, s);
+  auto objects = view.by_index<ControllerRevision>("", revisions_by_set, s.set->metadata.uid);
+  return [s = std::move(s), objects = std::move(objects)]() mutable {
+    s.revisions = decode_revisions(objects, *s.set);
+    return plan(s);
+  };
+}
+
+std::vector<reconcile::Source> MachineSetLoop::sources() const {
+  std::vector<reconcile::Source> all;
+  all.push_back({.kind = &kind_of<api::MachineSet>, .keys = set_changed});
+  all.push_back({.kind = &kind_of<api::Machine>, .keys = machine_changed});
+  all.push_back({.kind = &kind_of<ControllerRevision>, .selector = "labelSelector=endstate.dev%2Fset-uid", .keys = revision_changed});
+  all.push_back({.kind = &kind_of<api::Cluster>, .keys = cluster_changed});
+  all.push_back({.kind = &kind_of<api::MachinePackageVersion>, .keys = package_changed});
+  return all;
+}
+
+}  // namespace endstate::machine_set

@@ -1,0 +1,261 @@
+#include "controllers/machine_set/moves.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <limits>
+#include <queue>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "controllers/machine_set/write.hpp"
+#include "reconcile/json/encode.hpp"
+
+namespace endstate::machine_set {
+namespace {
+
+std::vector<const Fact*> spread(std::vector<const Fact*> candidates, const Facts& facts, const Text& revision, std::size_t count) {
+  struct Domain {
+    std::vector<const Fact*> machines;
+    std::size_t next = 0;
+    std::int64_t at = 0;
+  };
+  std::unordered_map<std::string_view, Domain> domains;
+  for (const auto* f : candidates) domains[f->machine->status.failure_domain.view()].machines.push_back(f);
+  for (const auto& f : facts.live)
+    if (f.revision == revision)
+      if (const auto it = domains.find(f.machine->status.failure_domain.view()); it != domains.end()) ++it->second.at;
+  using Turn = std::tuple<std::int64_t, std::string_view>;
+  std::priority_queue<Turn, std::vector<Turn>, std::greater<>> turns;
+  for (const auto& [name, domain] : domains) turns.emplace(domain.at, name);
+  std::vector<const Fact*> out;
+  while (!turns.empty() && out.size() < count) {
+    const auto name = std::get<1>(turns.top());
+    turns.pop();
+    auto& domain = domains[name];
+    out.push_back(domain.machines[domain.next++]);
+    if (domain.next < domain.machines.size()) turns.emplace(++domain.at, name);
+  }
+  return out;
+}
+
+std::int64_t update_order(const Fact& f) {
+  const auto text = f.machine->metadata.annotations.get(api::annotation::update_order);
+  auto order = std::numeric_limits<std::int64_t>::max();
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error == std::errc() && end == text.data() + text.size() && !text.empty()) order = value;
+  return order;
+}
+
+template <class Key>
+std::vector<const Fact*> by_key(std::vector<const Fact*> candidates, const Key& key) {
+  std::vector<std::pair<decltype(key(*candidates[0])), const Fact*>> keyed;
+  keyed.reserve(candidates.size());
+  for (const auto* f : candidates) keyed.emplace_back(key(*f), f);
+  std::stable_sort(keyed.begin(), keyed.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (std::size_t i = 0; i < keyed.size(); ++i) candidates[i] = keyed[i].second;
+  return candidates;
+}
+
+class Mover {
+ public:
+  Mover(const Snapshot& s, const Revisions& revisions, const Facts& facts, const Course& course, const std::vector<const Fact*>& going,
+        std::size_t room)
+      : s_(s), revisions_(revisions), facts_(facts), course_(course), going_(going.begin(), going.end()), left_(room) {
+    const auto replicas = api::replicas(s.set->spec);
+    allowed_ = allowed_unavailable(s.set->spec.rollout, replicas);
+    in_place_ = api::type(s.set->spec.rollout) == api::RolloutType::in_place;
+    std::int64_t steady = facts.steady, live = facts.live_count();
+    for (const auto* f : going) {
+      steady -= f->steady;
+      --live;
+    }
+    // In place, machines above replicas are as many that may break; Recreate's surge is there to be used.
+    room_ = allowed_ - ((in_place_ ? std::max(replicas, live) : replicas) - steady);
+  }
+
+  Moves run() {
+    if (in_place_) {
+      retry_failed();
+      edit_back();
+      edit_forward();
+    } else {
+      replace();
+    }
+    return std::move(out_);
+  }
+
+ private:
+  bool mine(const Fact& f) const { return !going_.contains(&f); }
+  bool goes_back(const Fact& f) const {
+    if (f.revision == course_.current || (course_.way == Course::Way::forward && f.revision == revisions_.update)) return false;
+    return course_.everyone_back || (!f.revision.empty() && course_.is_rejected(f.revision));
+  }
+
+  // A machine that failed at this revision before somebody said retry: its own loop must be told.
+  void retry_failed() {
+    if (course_.way != Course::Way::forward || course_.need + course_.quota == 0) return;
+    for (const auto& f : facts_.live) {
+      const auto& last = f.machine->status.last_operation;
+      if (!(f.revision == revisions_.update) || f.in_flight || !last || !(last->revision == f.revision) ||
+          last->result == api::OperationResult::succeeded || last->end_time >= course_.status.start_time || !mine(f) ||
+          f.machine->metadata.annotations.get(api::annotation::retry) == f.revision.view() || left_ == 0)
+        continue;
+      --left_;
+      out_.actions.push_back(retry_machine(*f.machine, f.revision));
+    }
+  }
+
+  void edit_back() {
+    const auto* current = revisions_.find(course_.current);
+    if (!current) return;
+    std::vector<const Fact*> candidates;
+    for (const auto& f : facts_.live)
+      if (goes_back(f) && mine(f)) candidates.push_back(&f);
+    for (const auto* f : take_back_excess()) candidates.push_back(f);
+    // What costs nothing first; those that a person has paused last: they would hold a place and not get on.
+    candidates = by_key(std::move(candidates), [](const Fact& f) { return (f.steady ? 1 : 0) + (f.paused ? 2 : 0); });
+    for (const auto* f : candidates) {
+      if (!take(*f)) continue;
+      edit(*f, *current, "it goes back to revision " + current->hash.str());
+    }
+  }
+
+  // A raised partition: the ones that aren't well first.
+  std::vector<const Fact*> take_back_excess() const {
+    if (course_.excess <= 0 || course_.everyone_back) return {};
+    std::vector<const Fact*> at;
+    for (const auto& f : facts_.live)
+      if (f.revision == revisions_.update && mine(f)) at.push_back(&f);
+    at = by_key(std::move(at), [](const Fact& f) { return f.steady ? 1 : 0; });
+    at.resize(std::min(at.size(), static_cast<std::size_t>(course_.excess)));
+    return at;
+  }
+
+  void edit_forward() {
+    const auto* update = revisions_.find(revisions_.update);
+    if (course_.need <= 0 || !update) return;
+    auto need = course_.need;
+    for (const auto* f : forward_order()) {
+      if (need <= 0) break;
+      if (!take(*f)) continue;
+      --need;
+      edit(*f, *update, "step " + course_.status.step.str() + " of revision " + update->hash.str());
+    }
+  }
+
+  // Canaries are machines that are well, or they would say nothing. Later steps begin with those that are ill (they cost nothing, and
+  // the new revision may heal them), then those of a revision that was given up, and the last step ends with those that can't testify.
+  std::vector<const Fact*> forward_order() const {
+    std::vector<const Fact*> ill, given_up, well, mute;
+    bool pending = false;
+    for (const auto& f : facts_.live) {
+      if (f.revision == revisions_.update) pending = pending || !f.steady;
+      if (f.revision == revisions_.update || goes_back(f) || !mine(f)) continue;
+      if (!f.reachable || f.paused)
+        mute.push_back(&f);
+      else if (!f.steady)
+        ill.push_back(&f);
+      else
+        (f.revision == course_.current ? well : given_up).push_back(&f);
+    }
+    const auto pick = api::pick(s_.set->spec.rollout);
+    const auto count = std::min<std::size_t>(static_cast<std::size_t>(course_.need), max_actions);
+    std::vector<const Fact*> out;
+    const auto add = [&](const std::vector<const Fact*>& some) { out.insert(out.end(), some.begin(), some.end()); };
+    if (course_.first_step) {
+      given_up.insert(given_up.end(), well.begin(), well.end());
+      add(pick_order(std::move(given_up), facts_, pick, revisions_.update, count));
+      // Where too few machines are well, or others' trouble uses up maxUnavailable, ill ones must do.
+      if (out.size() < count || (room_ <= 0 && !pending)) add(ill);
+      return out;
+    }
+    add(ill);
+    add(pick_order(std::move(given_up), facts_, pick, revisions_.update, count));
+    add(pick_order(std::move(well), facts_, pick, revisions_.update, count));
+    if (course_.last_step) add(mute);
+    return out;
+  }
+
+  // Recreate: old machines go as their places are covered. Never more than this step replaces.
+  void replace() {
+    const bool back = course_.everyone_back;
+    if (!back && (course_.way != Course::Way::forward || course_.quota == 0)) return;
+    const auto& goal = back ? course_.current : revisions_.update;
+    std::vector<const Fact*> old;
+    for (const auto& f : facts_.live)
+      if (!(f.revision == goal) && mine(f) && !f.protected_) old.push_back(&f);
+    const auto replicas = api::replicas(s_.set->spec);
+    auto removable = static_cast<std::int64_t>(old.size()) - (back ? 0 : std::max<std::int64_t>(0, replicas - course_.quota));
+    if (back) {
+      old = by_key(std::move(old), [](const Fact& f) { return f.steady ? 1 : 0; });
+    } else {
+      std::vector<const Fact*> ill, well;
+      for (const auto* f : old) (f->steady ? well : ill).push_back(f);
+      well = pick_order(std::move(well), facts_, api::pick(s_.set->spec.rollout), goal, max_actions);
+      old = std::move(ill);
+      old.insert(old.end(), well.begin(), well.end());
+    }
+    auto may_go = max_deleting - static_cast<std::int64_t>(facts_.deleting.size() + going_.size());
+    for (const auto* f : old) {
+      if (removable <= 0 || may_go <= 0) break;
+      if (!take(*f)) continue;
+      --removable;
+      --may_go;
+      out_.actions.push_back(delete_machine(*f->machine, "it is replaced by one of revision " + goal.str()));
+    }
+  }
+
+  // One place in this pass, and one of availability if it costs one.
+  bool take(const Fact& f) {
+    if (left_ == 0) return false;
+    if (f.steady && room_ <= 0) {
+      if (!out_.held)
+        out_.held = Problem{api::reason::max_unavailable,
+                            std::to_string(allowed_ - room_) +
+                                " machines are not available or on the move, and rollout.maxUnavailable allows " + std::to_string(allowed_),
+                            "MachineSet", s_.set->metadata.name};
+      return false;
+    }
+    room_ -= f.steady ? 1 : 0;
+    --left_;
+    return true;
+  }
+
+  void edit(const Fact& f, const Revision& to, std::string why) {
+    const auto* from = revisions_.find(f.machine->metadata.labels.get(api::label::revision));
+    out_.actions.push_back(edit_machine(*s_.set, *f.machine, from, to, !f.steady && !f.ready, std::move(why)));
+  }
+
+  const Snapshot& s_;
+  const Revisions& revisions_;
+  const Facts& facts_;
+  const Course& course_;
+  const std::unordered_set<const Fact*> going_;
+  std::size_t left_;
+  std::int64_t allowed_ = 0, room_ = 0;
+  bool in_place_ = true;
+  Moves out_;
+};
+
+}  // namespace
+
+std::vector<const Fact*> pick_order(std::vector<const Fact*> candidates, const Facts& facts, api::Pick pick, const Text& revision,
+                                    std::size_t count) {
+  if (candidates.empty()) return candidates;
+  switch (pick) {
+    case api::Pick::spread: return spread(std::move(candidates), facts, revision, count);
+    case api::Pick::random:  // chance that is the same in every pass: of the machine and the revision
+      return by_key(std::move(candidates),
+                    [&](const Fact& f) { return reconcile::hash_of(f.machine->metadata.uid.str() + "/" + revision.str()); });
+    case api::Pick::by_annotation: return by_key(std::move(candidates), [](const Fact& f) { return update_order(f); });
+  }
+  return candidates;
+}
+
+Moves plan_moves(const Snapshot& s, const Revisions& revisions, const Facts& facts, const Course& course,
+                 const std::vector<const Fact*>& going, std::size_t room) {
+  return Mover(s, revisions, facts, course, going, room).run();
+}
+
+}  // namespace endstate::machine_set

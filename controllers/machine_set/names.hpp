@@ -1,0 +1,24 @@
+// Deterministic names: a write that is repeated because its reply was lost meets its own result, never makes a second one.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "apis/v1alpha1/machine_set.hpp"
+
+namespace endstate::machine_set {
+
+// "<set>-<5 characters>" of the set's uid and an ordinal. Ordinals are tried from 0 and those in use are skipped, so a cache that has
+// not seen the last creations yet proposes the very same names again.
+std::string machine_name(std::string_view set_name, std::string_view set_uid, std::uint64_t ordinal);
+
+// Most ordinals that are tried for a free name: with 100,000 machines of 14 million names, a free one is near.
+inline constexpr std::uint64_t max_ordinals = 1'000'000;
+
+std::string revision_name(std::string_view set_name, std::string_view hash);
+
+// What a revision is made of: the template's labels and spec, and its annotations. Optionals that are absent are not encoded, so a new
+// version of endstate that knows more fields makes the same text of the same template.
+std::string canonical_template(const v1alpha1::MachineTemplate& t);
+
+}  // namespace endstate::machine_set

@@ -1,0 +1,47 @@
+// What the machine_set loop's plan sees: immutable, complete, and nothing of the API itself. observe (loop.cpp) fills it.
+#pragma once
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "apis/v1alpha1/machine_set.hpp"
+#include "reconcile/cache/view.hpp"
+
+namespace endstate::machine_set {
+
+using reconcile::Ref, reconcile::Text, reconcile::WallTime;
+namespace api = endstate::v1alpha1;
+
+inline constexpr std::size_t max_actions = 100;  // of one pass (README: so that a burst never starves another key)
+// Deletions that a set has under way at once. A deletion can't be taken back; a mistaken `replicas: 0` can, for the machines
+// that weren't asked to go yet.
+inline constexpr std::int64_t max_deleting = 100;
+
+// A ControllerRevision of the set, decoded. `canonical` is the encoding of its template: what makes two revisions the same.
+struct Revision {
+  Text hash, name, uid, resource_version;  // hash: what stands in labels and status; name: <set>-<hash>
+  std::int64_t number = 0;
+  api::MachineTemplate template_;
+  std::string canonical;
+};
+
+struct ClusterFacts {
+  bool found = false, deleting = false, paused = false;
+  bool hosted = false;  // this version can't give it machines
+};
+
+struct Snapshot {
+  Ref<api::MachineSet> set;
+  ClusterFacts cluster;
+  std::vector<Ref<api::Machine>> machines;  // whose controller is this set (by uid); by key
+  std::vector<Revision> revisions;          // labelled with the set's uid
+  Ref<api::MachineSet> after;               // that spec.rollout.after names; null: none is named, or it isn't there
+  std::vector<Text> unknown_packages;       // MachinePackageVersions that the template names and that don't exist
+  std::vector<Text> free_names;             // for new machines, in order; at least as many as are missing, or max_actions
+  std::vector<Text> taken_revision_names;   // ControllerRevisions that exist and aren't the set's
+  bool fresh = true;                        // every cache is synced and its watch live: absences mean something
+  WallTime now{};  // whole seconds, as the API keeps them: a status with finer times would never equal what is read back
+};
+
+}  // namespace endstate::machine_set
