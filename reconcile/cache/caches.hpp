@@ -70,8 +70,10 @@ class Caches final : public View {
   Ref<void> find(std::string_view cluster, const Kind& kind, std::string_view name_space, std::string_view name) const {
     return get_any(cluster, kind, name_space, name);
   }
+  std::vector<Ref<void>> all(std::string_view cluster, const Kind& kind) const { return list_any(cluster, kind, {}); }
   std::vector<WatchState> states() const;
   bool synced(std::string_view cluster) const;  // all that is watched there
+  bool synced(std::string_view cluster, const Kind& kind) const { return synced_any(cluster, kind); }
   Pool& pool() { return pool_; }
 
  protected:

@@ -41,11 +41,11 @@ void Queue::wait(Entries::iterator it, Priority priority, MonoTime when, MonoTim
   }
 }
 
-std::chrono::nanoseconds Queue::add_failed(const Key& key, MonoTime now) {
+std::chrono::nanoseconds Queue::add_failed(const Key& key, MonoTime now, std::chrono::nanoseconds at_least) {
   Entry& e = entries_.try_emplace(key).first->second;
   auto delay = options_.first_delay;
   for (int i = 0; i < e.failures && delay < options_.last_delay; ++i) delay *= 2;
-  delay = std::min(delay, options_.last_delay);
+  delay = std::max(std::min(delay, options_.last_delay), at_least);
   ++e.failures;
   add_at(key, Priority::high, now + delay, now);
   return delay;

@@ -34,8 +34,8 @@ class Queue {
 
   void add(const Key& key, Priority priority, MonoTime now) { add_at(key, priority, now, now); }
   void add_after(const Key& key, std::chrono::nanoseconds delay, MonoTime now) { add_at(key, Priority::high, now + delay, now); }
-  std::chrono::nanoseconds add_failed(const Key& key, MonoTime now);  // the delay that it got
-  void forget(const Key& key);                                        // its failures
+  std::chrono::nanoseconds add_failed(const Key& key, MonoTime now, std::chrono::nanoseconds at_least = {});  // the delay that it got
+  void forget(const Key& key);                                                                                // its failures
   int failures(const Key& key) const;
 
   std::optional<Key> take(MonoTime now);    // the next that is due; it is out from then on

@@ -217,7 +217,7 @@ void SimEnv::send_watch(const std::shared_ptr<Exchange>& x) {
         to->silent = true;
         return finish(to, fail(Code::unavailable, "the watch was cut"));
       }
-      to->next = std::max(to->next, world_.now() + hop());
+      to->next = std::max(to->next, world_.now() + hop() + faults_.watch_lag);
       inside(to->next, [this, weak, frame = std::move(frame)] {
         const auto last = weak.lock();
         if (!last || last->over) return;

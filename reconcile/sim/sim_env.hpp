@@ -72,6 +72,7 @@ struct SimFaults {                            // in per mille of calls, unless i
   int watch_cut = 0;                          // of watch frames: the stream breaks instead
   std::chrono::nanoseconds fastest{100'000};  // one way
   std::chrono::nanoseconds slowest{20'000'000};
+  std::chrono::nanoseconds watch_lag{0};  // on top of that, for watch frames: caches are older than the answers to writes
 };
 
 // One process. Several share a world; each has its own faults, may be paused, killed, cut off, and have its wall clock set.

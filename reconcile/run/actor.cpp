@@ -1,0 +1,374 @@
+#include "reconcile/run/actor.hpp"
+
+#include <algorithm>
+
+#include "reconcile/json/encode.hpp"
+#include "reconcile/kube/url.hpp"
+#include "reconcile/run/body.hpp"
+
+namespace reconcile {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr std::size_t max_actions = 100;
+constexpr int max_reads = 6;  // of an object whose write got no answer: 1 + 2 + 4 + 8 + 16 s
+
+std::string what_of(Verb verb, const Resource& resource, const Key& key, std::string_view subresource) {
+  std::string out = std::string(verb_name(verb)) + " " + std::string(resource.plural);
+  if (!subresource.empty()) out.append("/").append(subresource);
+  return out + " " + key.str();
+}
+
+// An eviction of a pod that has gone has done its work, as has a delete of what is not there.
+bool is_done_already(const Action& a, Code code) {
+  if (code == Code::exists) return a.verb == Verb::create && a.tolerate_exists;
+  return code == Code::not_found && (a.verb == Verb::remove || (a.verb == Verb::create && a.subresource == "eviction"));
+}
+
+}  // namespace
+
+// One plan being carried out. It is kept by its handle, and by nothing else: callbacks hold it weakly.
+class Actor::Pass : public std::enable_shared_from_this<Pass> {
+ public:
+  Pass(Actor& actor, ActOrder order, std::function<void(ActResult)> done)
+      : actor_(actor), order_(std::move(order)), done_(std::move(done)), plan_(*order_.plan) {}
+
+  void begin() {
+    next([this] { ask(); });
+  }
+
+ private:
+  void next(std::function<void()> step) { timer_ = actor_.env_.at(actor_.env_.now().mono, std::move(step)); }
+
+  // ---- permit, lock ----
+
+  void ask() {
+    if (!plan_.permit) return lock();
+    actor_.ask(*plan_.permit, [weak = weak_from_this()](Result<Verdict> verdict) {
+      if (const auto self = weak.lock()) self->judged(std::move(verdict));
+    });
+  }
+  void judged(Result<Verdict> verdict) {
+    if (!verdict) {
+      result_.failures.push_back({"ask the guard", Verb::get, nullptr, plan_.permit->subject.name, verdict.error()});
+      refused_ = true;
+    } else if (auto* no = std::get_if<Refused>(&*verdict)) {
+      actor_.metrics_.add("guard_refusals_total", "Permits that were refused, by who said no.",
+                          {{"kind", no->kind.view()}, {"name", no->name.view()}, {"reason", no->reason.view()}});
+      result_.refused = std::move(*no);
+      refused_ = true;
+    } else {
+      result_.granted = true;
+    }
+    lock();
+  }
+  bool status_wanted() const { return plan_.status && plan_.status->changed && order_.status_due; }
+  void lock() {
+    if (plan_.status) own_version_ = plan_.status->resource_version.str();
+    if (!status_wanted() || !plan_.status->first || refused_) return actions();
+    write_status([this](bool good) {
+      if (good) return actions();
+      finish();
+    });
+  }
+
+  // ---- actions ----
+
+  void actions() {
+    for (const auto& a : plan_.actions) todo_.push_back(&a);
+    std::stable_sort(todo_.begin(), todo_.end(), [](const Action* a, const Action* b) { return a->stage < b->stage; });
+    if (todo_.size() > max_actions) {
+      todo_.resize(max_actions);
+      result_.more = true;
+    }
+    stage();
+  }
+  // Starts what may run now; goes on when the last of a stage is back.
+  void stage() {
+    const int limit = actor_.options_.writes_per_pass;
+    while (at_ < todo_.size() && in_flight_ < limit && todo_[at_]->stage == stage_of_flight()) {
+      const Action& a = *todo_[at_++];
+      current_ = a.stage;
+      if (a.guarded && (refused_ || !plan_.permit)) {
+        blocked_ = true;
+        continue;
+      }
+      ++in_flight_;
+      act(a);
+    }
+    if (in_flight_ > 0) return;
+    const bool more = at_ < todo_.size();
+    if (more && !stage_failed_ && !blocked_) {
+      current_.reset();
+      return next([this] { stage(); });
+    }
+    status();
+  }
+  std::uint8_t stage_of_flight() const { return current_.value_or(todo_[at_]->stage); }
+
+  void act(const Action& a) {
+    auto call = call_for(a);
+    if (!call) return later([this, &a, error = call.error()] { acted(a, fail(error), {}); });
+    send(a.kind->resource, std::move(*call), [this, &a](Result<void> end, const std::string& body) { acted(a, std::move(end), body); });
+  }
+  Result<Call> call_for(const Action& a) const {
+    Call c{.cluster = a.cluster,
+           .verb = a.verb,
+           .resource = a.kind->resource,
+           .name_space = a.name_space.str(),
+           .name = a.name.str(),
+           .subresource = a.subresource.str(),
+           .body = a.body};
+    const auto version =
+        is_own(a) && !a.resource_version.empty() && moved_own_ ? std::string_view(own_version_) : a.resource_version.view();
+    Result<std::string> body = a.body;
+    switch (a.verb) {
+      case Verb::apply: c.query = apply_query(order_.field_manager); break;
+      case Verb::remove: body = delete_options(a.uid.view(), version); break;
+      case Verb::merge_patch: body = with_preconditions(a.body, a.uid.view(), version); break;
+      case Verb::json_patch: body = with_tests(a.body, a.uid.view(), version); break;
+      default: break;
+    }
+    if (!body) return fail(std::move(body.error()));
+    c.body = std::move(*body);
+    if (c.query.empty() && a.verb != Verb::remove) c.query = "fieldManager=" + percent_encode(order_.field_manager);
+    if (a.verb == Verb::create && c.subresource.empty()) c.name.clear();
+    return c;
+  }
+  bool is_own(const Action& a) const {
+    return plan_.status && a.kind == plan_.status->kind && a.cluster == plan_.status->cluster && a.name == plan_.status->key.name &&
+           a.name_space == plan_.status->key.name_space;
+  }
+
+  // The answer to an action. What it means for the caches: they must reach what was written, or what somebody else wrote before us.
+  void acted(const Action& a, Result<void> end, const std::string& body) {
+    const Key key{a.name_space, a.name};
+    if (end) {
+      succeeded(a, key, read_answer(body));
+      return landed(true);
+    }
+    const Error error = end.error();
+    if (is_done_already(a, error.code)) {
+      ++result_.writes;
+      if (error.code == Code::exists) return look(a.cluster, *a.kind, key, [this] { landed(true); });
+      if (a.subresource.empty()) wait_gone(a.cluster, a.kind, key, a.uid);
+      return landed(true);
+    }
+    const bool stale = error.code == Code::conflict || error.code == Code::exists || is_stale(a.verb, error);
+    failed(a.verb, *a.kind->resource, key, a.subresource.view(), stale && error.code == Code::invalid ? as_conflict(error) : error);
+    if (error.code == Code::not_found) wait_gone(a.cluster, a.kind, key, a.uid);
+    if (stale || error.code == Code::maybe_done) return look(a.cluster, *a.kind, key, [this] { landed(false); });
+    landed(false);
+  }
+  static Error as_conflict(Error error) {
+    error.code = Code::conflict;
+    return error;
+  }
+  void succeeded(const Action& a, const Key& key, const Answer& answer) {
+    ++result_.writes;
+    if (!a.subresource.empty() && a.verb == Verb::create) return;  // an eviction answers for itself only
+    if (!answer.resource_version.empty()) {
+      if (is_own(a)) {
+        // Only a write that was bound to the version that the plan saw leaves the plan's status true of the new one.
+        own_unknown_ = own_unknown_ || a.resource_version.empty();
+        moved_own_ = true;
+        own_version_ = answer.resource_version;
+      }
+      return wait_version(a.cluster, a.kind, key, answer.resource_version);
+    }
+    if (is_own(a)) own_unknown_ = true;
+    if (a.verb == Verb::remove) wait_gone(a.cluster, a.kind, key, a.uid);
+  }
+  void landed(bool good) {
+    stage_failed_ = stage_failed_ || !good;
+    --in_flight_;
+    stage();
+  }
+
+  // ---- status ----
+
+  void status() {
+    const bool lock_only = plan_.status && plan_.status->first;
+    if (!status_wanted() || lock_only || own_unknown_ || result_.fenced) return finish();
+    write_status([this](bool) { finish(); });
+  }
+  void write_status(std::function<void(bool)> then) {
+    const StatusWrite& s = *plan_.status;
+    const Resource& r = *s.kind->resource;
+    Call c{.cluster = s.cluster,
+           .verb = Verb::apply,
+           .resource = &r,
+           .name_space = s.key.name_space.str(),
+           .name = s.key.name.str(),
+           .subresource = "status",
+           .query = apply_query(order_.field_manager)};
+    c.body =
+        "{\"apiVersion\":" + quote(api_version(r)) + ",\"kind\":" + quote(r.kind) + ",\"metadata\":{\"name\":" + quote(s.key.name.view());
+    if (!s.key.name_space.empty()) c.body += ",\"namespace\":" + quote(s.key.name_space.view());
+    c.body += ",\"uid\":" + quote(s.uid.view()) + ",\"resourceVersion\":" + quote(own_version_) + "},\"status\":" + s.status + "}";
+    send(&r, std::move(c), [this, &s, then = std::move(then)](Result<void> end, const std::string& body) {
+      if (end) {
+        ++result_.writes;
+        result_.status_written = true;
+        const auto answer = read_answer(body);
+        moved_own_ = true;
+        own_version_ = answer.resource_version;
+        wait_version(s.cluster, s.kind, s.key, answer.resource_version);
+        return then(true);
+      }
+      const Error error = end.error();
+      if (error.code == Code::not_found) {  // it has gone: there is nothing to say about it any more
+        wait_gone(s.cluster, s.kind, s.key, s.uid);
+        return then(false);
+      }
+      const bool stale = error.code == Code::conflict || is_stale(Verb::apply, error);
+      failed(Verb::apply, *s.kind->resource, s.key, "status", stale ? as_conflict(error) : error);
+      if (stale || error.code == Code::maybe_done) return look(s.cluster, *s.kind, s.key, [then] { then(false); });
+      then(false);
+    });
+  }
+  void finish() {
+    handles_.clear();
+    timer_ = actor_.env_.at(actor_.env_.now().mono, [this] { std::exchange(done_, nullptr)(std::move(result_)); });
+  }
+
+  // ---- calls ----
+
+  void send(const Resource* resource, Call call, std::function<void(Result<void>, const std::string&)> then) {
+    const auto now = actor_.env_.now().mono;
+    call.timeout = actor_.options_.write_timeout;
+    if (const auto* lease = actor_.options_.lease) {
+      const auto left = lease->time_to_act(now);
+      if (left <= 0ns) {
+        result_.fenced = true;
+        return later([then = std::move(then)] { then(fail(Code::fenced, "not the leader: nothing was sent"), {}); });
+      }
+      call.timeout = std::min(call.timeout, std::chrono::floor<std::chrono::milliseconds>(left) + lease->write_margin());
+    }
+    const Verb verb = call.verb;
+    auto body = std::make_shared<std::string>();
+    keep(actor_.env_.call(
+        std::move(call), [body](std::string_view frame) { body->assign(frame); },
+        [this, body, resource, verb, then = std::move(then), slot = next_slot_](Result<void> end) {
+          actor_.metrics_.add("writes_total", "Writes by their end.",
+                              {{"loop", order_.loop},
+                               {"verb", verb_name(verb)},
+                               {"resource", resource->plural},
+                               {"result", end ? "done" : code_name(end.error().code)}});
+          const auto held = take(slot);  // a finished call's handle goes, but not before its callback has
+          then(std::move(end), *body);
+        }));
+  }
+  void later(std::function<void()> step) {
+    keep(actor_.env_.at(actor_.env_.now().mono, [this, step = std::move(step), slot = next_slot_] {
+      const auto held = take(slot);
+      step();
+    }));
+  }
+  void keep(Handle handle) { handles_[next_slot_++] = std::move(handle); }
+  Handle take(std::uint64_t slot) {
+    const auto it = handles_.find(slot);
+    return it == handles_.end() ? nullptr : std::exchange(it->second, nullptr);
+  }
+
+  // Reads the object as it is: the caches must reach that. An answer is worth some tries: without it we know nothing.
+  void look(const std::string& cluster, const Kind& kind, const Key& key, std::function<void()> then, int tries = 0) {
+    if (!actor_.caches_.watches(cluster, *kind.resource)) return then();
+    Call c{.cluster = cluster, .verb = Verb::get, .resource = kind.resource, .name_space = key.name_space.str(), .name = key.name.str()};
+    c.timeout = 10s;
+    auto body = std::make_shared<std::string>();
+    keep(actor_.env_.call(
+        std::move(c), [body](std::string_view frame) { body->assign(frame); },
+        [this, cluster, &kind, key, tries, body, then = std::move(then), slot = next_slot_](Result<void> end) {
+          const auto held = take(slot);
+          if (end) {
+            wait_version(cluster, &kind, key, read_answer(*body).resource_version);
+          } else if (end.error().code == Code::not_found) {
+            if (const auto cached = actor_.caches_.find(cluster, kind, key.name_space.view(), key.name.view()))
+              wait_gone(cluster, &kind, key, kind.meta(cached.get()).uid);
+          } else if (tries + 1 < max_reads && end.error().code != Code::forbidden) {
+            keep(actor_.env_.at(actor_.env_.now().mono + 1s * (1 << tries),
+                                [this, cluster, &kind, key, tries, then] { look(cluster, kind, key, then, tries + 1); }));
+            return;
+          }
+          then();
+        }));
+  }
+
+  void wait_version(const std::string& cluster, const Kind* kind, const Key& key, std::string_view version) {
+    const auto number = version_number(version);
+    if (number > actor_.caches_.version(cluster, *kind->resource)) result_.waits.push_back({cluster, kind, key, number, {}});
+  }
+  void wait_gone(const std::string& cluster, const Kind* kind, const Key& key, Text uid) {
+    const auto cached = actor_.caches_.find(cluster, *kind, key.name_space.view(), key.name.view());
+    if (!cached || (!uid.empty() && kind->meta(cached.get()).uid != uid)) return;
+    result_.waits.push_back({cluster, kind, key, 0, kind->meta(cached.get()).uid});
+  }
+  void failed(Verb verb, const Resource& resource, const Key& key, std::string_view subresource, const Error& error) {
+    auto what = what_of(verb, resource, key, subresource);
+    actor_.log_(
+        error.code == Code::fenced || error.code == Code::conflict ? Level::info : Level::warning, "a write failed",
+        {{"loop", std::string(order_.loop)}, {"write", what}, {"code", std::string(code_name(error.code))}, {"error", error.message}});
+    result_.failures.push_back({std::move(what), verb, &resource, key.name, error});
+  }
+
+  Actor& actor_;
+  ActOrder order_;
+  std::function<void(ActResult)> done_;
+  const Plan& plan_;
+  ActResult result_;
+  bool refused_ = false, blocked_ = false, stage_failed_ = false;
+  bool moved_own_ = false, own_unknown_ = false;  // the loop's own object was written in this pass
+  std::string own_version_;
+  std::vector<const Action*> todo_;
+  std::size_t at_ = 0;
+  int in_flight_ = 0;
+  std::optional<std::uint8_t> current_;
+  std::map<std::uint64_t, Handle> handles_;
+  std::uint64_t next_slot_ = 0;
+  Handle timer_;
+};
+
+Actor::Actor(Env& env, Caches& caches, Guard& guard, ActorOptions options, Metrics& metrics, Log log)
+    : env_(env), caches_(caches), guard_(guard), options_(options), metrics_(metrics), log_(std::move(log)) {}
+Actor::~Actor() = default;
+
+Handle Actor::carry_out(ActOrder order, std::function<void(ActResult)> done) {
+  auto pass = std::make_shared<Pass>(*this, std::move(order), std::move(done));
+  pass->begin();
+  return pass;
+}
+
+void Actor::ask(PermitRequest request, std::function<void(Result<Verdict>)> answer) {
+  const Key cluster = request.cluster;
+  asked_[cluster].push_back({std::move(request), std::move(answer)});
+  if (!asking_.contains(cluster)) asking_[cluster] = env_.at(env_.now().mono, [this, cluster] { ask_guard(cluster); });
+}
+
+void Actor::ask_guard(const Key& cluster) {
+  auto asked = std::make_shared<std::vector<Asked>>(std::exchange(asked_[cluster], {}));
+  std::vector<PermitRequest> requests;
+  for (const auto& a : *asked) requests.push_back(a.request);
+  guard_.ask(std::move(requests), [this, cluster, asked, alive = std::weak_ptr(alive_)](Result<std::vector<Verdict>> verdicts) {
+    if (alive.expired()) return;
+    for (std::size_t i = 0; i < asked->size(); ++i) {
+      auto& answer = (*asked)[i].answer;
+      if (!verdicts)
+        answer(fail(verdicts.error()));
+      else if (i < verdicts->size())
+        answer((*verdicts)[i]);
+      else
+        answer(fail(Code::invalid, "the guard gave too few verdicts"));
+    }
+    if (asked_[cluster].empty()) {
+      asked_.erase(cluster);
+      asking_.erase(cluster);
+    } else {
+      asking_[cluster] = env_.at(env_.now().mono, [this, cluster] { ask_guard(cluster); });
+    }
+  });
+}
+
+}  // namespace reconcile

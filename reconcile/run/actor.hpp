@@ -1,0 +1,99 @@
+// Actor: carries out a plan: asks the guard, writes with preconditions, finds out what became of writes whose reply was lost. The one
+// place in the program that changes anything.
+//
+// The order of a pass:
+//   1. the permit, if the plan asks for one (asked for in groups). Refused: no guarded action, no lock, no later stage; the rest is done.
+//   2. a status that is a lock (`first`); if it can't be written, nothing else is
+//   3. the actions, stage by stage, at most `writes_per_pass` at a time, at most 100; a stage after one that failed is not begun
+//   4. the status
+// Every write is preceded by the question whether we may still act; if not, it is Code::fenced and not sent. It ends before another
+// leader can begin.
+//
+// After it, `waits` says what the caches must have reached before this key is planned again. 409, 422 of a test, "already exists" and
+// lost replies are followed by one GET, which tells the version to wait for: nothing is repeated from a cache that is known to be old.
+//
+// For the Env's thread only.
+#pragma once
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "reconcile/base/env.hpp"
+#include "reconcile/base/log.hpp"
+#include "reconcile/cache/caches.hpp"
+#include "reconcile/run/guard.hpp"
+#include "reconcile/run/lease.hpp"
+#include "reconcile/run/loop.hpp"
+#include "reconcile/run/metrics.hpp"
+
+namespace reconcile {
+
+// The cache of that kind must have reached `version`, or (`gone_uid`) must no longer hold an object of that key and uid.
+struct Wait {
+  std::string cluster{};
+  const Kind* kind = nullptr;
+  Key key{};
+  std::uint64_t version = 0;
+  Text gone_uid{};
+};
+
+struct ActOrder {
+  std::string_view loop;  // for metrics and logs; lives as long as the actor
+  std::string field_manager{};
+  const Kind* kind = nullptr;  // of the loop's own object
+  std::shared_ptr<const Plan> plan{};
+  bool status_due = true;  // false: a status that settles has not stood long enough
+};
+struct ActResult {
+  std::vector<Outcome> failures{};
+  std::optional<Refused> refused{};
+  bool granted = false;
+  bool fenced = false;  // something was not sent because we may not act
+  bool more = false;    // there were more than 100 actions
+  bool status_written = false;
+  int writes = 0;  // that were done
+  std::vector<Wait> waits{};
+};
+
+struct ActorOptions {
+  const Leadership* lease = nullptr;
+  int writes_per_pass = 16;
+  std::chrono::milliseconds write_timeout{30'000};
+};
+
+class Actor {
+ public:
+  Actor(Env& env, Caches& caches, Guard& guard, ActorOptions options, Metrics& metrics, Log log);
+  ~Actor();
+  Actor(const Actor&) = delete;
+  Actor& operator=(const Actor&) = delete;
+
+  // `done` comes once, never from inside the call. Dropping the handle stops what is not under way yet.
+  [[nodiscard]] Handle carry_out(ActOrder order, std::function<void(ActResult)> done);
+
+ private:
+  class Pass;
+  struct Asked {
+    PermitRequest request;
+    std::function<void(Result<Verdict>)> answer;
+  };
+  void ask(PermitRequest request, std::function<void(Result<Verdict>)> answer);
+  void ask_guard(const Key& cluster);
+
+  Env& env_;
+  Caches& caches_;
+  Guard& guard_;
+  ActorOptions options_;
+  Metrics& metrics_;
+  Log log_;
+  // Permits wait while the guard decides on others of their cluster: one ledger write for all that came meanwhile.
+  std::map<Key, std::vector<Asked>> asked_;
+  std::map<Key, Handle> asking_;
+  std::shared_ptr<int> alive_ = std::make_shared<int>(0);
+};
+
+}  // namespace reconcile

@@ -1,0 +1,579 @@
+#include "reconcile/run/manager.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <set>
+#include <stdexcept>
+#include <unordered_map>
+
+#include "reconcile/run/actor.hpp"
+#include "reconcile/run/connections.hpp"
+#include "reconcile/run/events.hpp"
+#include "reconcile/run/facts.hpp"
+#include "reconcile/run/queue.hpp"
+#include "reconcile/run/waits.hpp"
+
+namespace reconcile {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr auto beat = 1s;               // of the Env's thread, for alive()
+constexpr auto gauges_every = 5;        // beats
+constexpr auto terminal_retry = 1000s;  // what only a change can heal is still looked at again, rarely
+constexpr auto flush_limit = 5s;
+
+std::string dashed(std::string_view name) {
+  std::string out(name);
+  std::replace(out.begin(), out.end(), '_', '-');
+  return out;
+}
+
+bool same_failures(const std::vector<Outcome>& a, const std::vector<Outcome>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const Outcome& x, const Outcome& y) {
+    return x.what == y.what && x.error.code == y.error.code && x.error.message == y.error.message;
+  });
+}
+bool same_refusal(const std::optional<Refused>& a, const std::optional<Refused>& b) {
+  return a.has_value() == b.has_value() && (!a || (a->kind == b->kind && a->name == b->name && a->reason == b->reason));
+}
+
+}  // namespace
+
+struct Manager::Impl {
+  // What is known of a key beyond its object. Made at its first pass, dropped when its object is gone.
+  struct KeyState {
+    Memory memory;
+    std::optional<MonoTime> differs_since;  // the status that settles
+    std::shared_ptr<const Plan> plan;       // of the pass that runs
+    Handle pass;                            // whatever runs now
+    Handle stale_timer;                     // while it waits for the caches
+    MonoTime started{};
+    bool running = false;
+  };
+  struct Runner {
+    const Loop* loop;
+    std::string name, field_manager;
+    Queue queue;
+    std::unordered_map<Key, KeyState, Queue::Hash> keys;
+    std::unique_ptr<Events> events;
+  };
+  struct Watcher {  // a kind that is watched, and who wants to hear of it
+    Watched what;
+    bool remote = false;
+    std::vector<std::pair<std::size_t, Source>> sources;  // by runner
+  };
+
+  Env& env;
+  Caches& caches;
+  ManagerOptions options;
+  Metrics& metrics;
+  Log log;
+  Actor actor;
+  Connections connections;
+  std::vector<std::unique_ptr<Runner>> runners;
+  std::vector<Watcher> watchers;
+  Waits waits;
+  std::map<std::string, std::set<Waits::Waiter>, std::less<>> askers;  // who asked for a connection's state
+  int passes = 0;
+  std::size_t next_runner = 0;
+  bool started = false, leading = false, synced = false, stopping = false;
+  MonoTime wake_at = MonoTime::max();
+  Handle wake_timer, beat_timer, stop_timer;
+  std::function<void()> stopped;
+  int beats = 0;
+  std::map<std::pair<std::string, const Resource*>, std::pair<std::uint64_t, std::uint64_t>> counted;  // relists, undecodable objects
+  // For other threads.
+  std::atomic<std::int64_t> last_beat{0};
+  std::atomic<bool> is_synced{false}, is_leading{false}, is_stopping{false};
+
+  Impl(Env& e, Caches& c, Guard& guard, const std::vector<const Loop*>& loops, ManagerOptions o, Metrics& m, Log l)
+      : env(e),
+        caches(c),
+        options(std::move(o)),
+        metrics(m),
+        log(std::move(l)),
+        actor(e, c, guard, {.lease = options.lease, .writes_per_pass = options.writes_per_pass}, m, log),
+        connections(e, {.probe_period = options.probe_period, .probe_timeout = options.probe_timeout},
+                    {.connected = [this](const std::string& id) { on_connected(id); },
+                     .disconnected = [this](const std::string& id) { on_disconnected(id); },
+                     .changed = [this](const std::string& id) { on_connection(id); },
+                     .silent = [this](const std::string& id, std::optional<MonoTime> since) { caches.unreachable(id, since); }},
+                    log) {
+    for (const auto* loop : loops) add_loop(*loop);
+    for (const auto& source : options.also_watch) add_source(std::nullopt, source);
+    caches.on_change([this](std::string_view cluster, const Kind& kind, const Ref<void>& before, const Ref<void>& after) {
+      on_change(cluster, kind, before, after);
+    });
+    caches.on_progress([this](std::string_view cluster, const Kind& kind, bool broke) { on_progress(cluster, kind, broke); });
+  }
+
+  // ---- set-up ----
+
+  void add_loop(const Loop& loop) {
+    for (const auto& r : runners)
+      if (r->name == loop.name()) throw std::invalid_argument("two loops are named " + r->name);
+    auto runner = std::make_unique<Runner>(
+        Runner{&loop, std::string(loop.name()), options.program + "-" + dashed(loop.name()), Queue({.gap = options.gap}), {}, nullptr});
+    runner->events =
+        std::make_unique<Events>(env, EventsOptions{.controller = runner->field_manager, .instance = options.instance}, metrics, log);
+    runners.push_back(std::move(runner));
+    bool own = false;
+    for (const auto& source : loop.sources()) {
+      add_source(runners.size() - 1, source);
+      own = own || source.kind->resource == loop.kind().resource;
+    }
+    if (!own) throw std::invalid_argument("loop " + std::string(loop.name()) + " does not watch its own kind");
+  }
+  void add_source(std::optional<std::size_t> runner, const Source& source) {
+    auto it =
+        std::find_if(watchers.begin(), watchers.end(), [&](const Watcher& w) { return w.what.kind->resource == source.kind->resource; });
+    if (it == watchers.end())
+      it = watchers.insert(watchers.end(), {{source.kind, source.name_space, source.selector}, false, {}});
+    else if (it->what.name_space != source.name_space || it->what.selector != source.selector)
+      throw std::invalid_argument("two sources of " + std::string(source.kind->resource->plural) + " differ in namespace or selector");
+    it->remote = it->remote || source.remote;
+    if (runner && source.keys) it->sources.emplace_back(*runner, source);
+  }
+  void start() {
+    started = true;
+    for (const auto& w : watchers) caches.watch("", w.what);
+    connections.start();
+    if (!options.lease) lead(true);
+    on_beat();
+  }
+
+  // ---- what happens around ----
+
+  void on_connected(const std::string& cluster) {
+    for (const auto& w : watchers)
+      if (w.remote) caches.watch(cluster, w.what);
+  }
+  void on_disconnected(const std::string& cluster) {
+    caches.drop(cluster);
+    release(waits.forget(cluster));
+    on_connection(cluster);
+    askers.erase(cluster);
+  }
+  void on_connection(const std::string& cluster) {
+    const auto it = askers.find(cluster);
+    if (it == askers.end()) return;
+    for (const auto& [runner, key] : std::exchange(it->second, {})) add(runner, key, Priority::high);
+  }
+  void on_change(std::string_view cluster, const Kind& kind, const Ref<void>& before, const Ref<void>& after) {
+    if (before && (!after || kind.meta(before.get()).uid != kind.meta(after.get()).uid)) {
+      const auto& meta = kind.meta(before.get());
+      release(waits.gone(cluster, *kind.resource, meta.key(), meta.uid.view()));
+    }
+    if (!leading || stopping) return;  // a new leader looks at every key anyway
+    const auto it =
+        std::find_if(watchers.begin(), watchers.end(), [&](const Watcher& w) { return w.what.kind->resource == kind.resource; });
+    if (it == watchers.end()) return;
+    const Priority priority = caches.synced(cluster, kind) ? Priority::high : Priority::low;
+    for (const auto& [runner, source] : it->sources) {
+      if (!source.remote && !cluster.empty()) continue;
+      guarded(*runners[runner], "a source",
+              [&, r = runner] { source.keys(caches, cluster, before.get(), after.get(), [&](Key key) { add(r, key, priority); }); });
+    }
+  }
+  void on_progress(std::string_view cluster, const Kind& kind, bool broke) {
+    if (broke)
+      release(waits.forget(cluster, kind.resource));
+    else if (waits.size() > 0)
+      release(waits.reached(cluster, *kind.resource, caches.version(cluster, *kind.resource)));
+    if (!synced && cluster.empty() && caches.synced("")) {
+      synced = true;
+      is_synced = true;
+      log(Level::info, "the caches are filled", {});
+      wake(env.now().mono);
+    }
+  }
+
+  // ---- leading ----
+
+  void lead(bool now_leading) {
+    if (std::exchange(leading, now_leading) == now_leading) return;
+    is_leading = leading;
+    metrics.set("leader", "1: this process leads.", {}, leading ? 1 : 0);
+    if (options.lease)
+      metrics.set("lease_generation", "Of the last time that this process led.", {}, static_cast<double>(options.lease->generation()));
+    if (!leading) return;
+    for (std::size_t i = 0; i < runners.size(); ++i) {
+      const Kind& kind = runners[i]->loop->kind();
+      for (const auto& object : caches.all("", kind)) add(i, kind.meta(object.get()).key(), Priority::low);
+    }
+    wake(env.now().mono);
+  }
+
+  // ---- the queues ----
+
+  void add(std::size_t runner, const Key& key, Priority priority) {
+    if (stopping) return;
+    auto& r = *runners[runner];
+    const auto now = env.now().mono;
+    r.queue.add(key, priority, now);
+    count_add(r);
+    if (const auto due = r.queue.next_due(now)) wake(*due);
+  }
+  void count_add(const Runner& r) { metrics.add("queue_adds_total", "Keys that were queued.", {{"loop", r.name}}); }
+  void wake(MonoTime when) {
+    if (when >= wake_at) return;
+    wake_at = when;
+    wake_timer = env.at(when, [this] {
+      wake_at = MonoTime::max();
+      pump();
+    });
+  }
+  // Starts passes while there is room, the loops in turn.
+  void pump() {
+    if (!leading || !synced || stopping) return;
+    const auto now = env.now().mono;
+    std::size_t idle_runners = 0;
+    while (passes < options.passes && idle_runners < runners.size()) {
+      const std::size_t i = next_runner++ % runners.size();
+      if (const auto key = runners[i]->queue.take(now)) {
+        idle_runners = 0;
+        observe(i, *key);
+      } else {
+        ++idle_runners;
+      }
+    }
+    if (passes >= options.passes) return;  // the end of a pass comes back here
+    for (const auto& r : runners)
+      if (const auto due = r->queue.next_due(now)) wake(*due);
+  }
+
+  // ---- one pass ----
+
+  template <class F>
+  bool guarded(Runner& r, std::string_view what, F f) {
+    std::string error;
+    try {
+      f();
+      return true;
+    } catch (const std::exception& e) {
+      error = e.what();
+    } catch (...) {
+      error = "not a std::exception";
+    }
+    thrown(r, what, error);
+    return false;
+  }
+  void thrown(const Runner& r, std::string_view what, const std::string& error) {
+    metrics.add("reconcile_plan_exceptions_total", "Exceptions out of a loop: bugs.", {{"loop", r.name}});
+    log(Level::error, "a loop threw an exception", {{"loop", r.name}, {"in", std::string(what)}, {"error", error}});
+  }
+
+  void observe(std::size_t i, const Key& key) {
+    auto& r = *runners[i];
+    auto& state = r.keys[key];
+    state.started = env.now().mono;
+    state.running = true;
+    ++passes;
+    std::function<Plan()> plan;
+    const Snapshot snapshot{caches, env.now(), state.memory, [this, i, &key](std::string_view cluster) {
+                              askers[std::string(cluster)].insert({i, key});
+                              return connections.state(cluster);
+                            }};
+    const bool good = guarded(r, "observe", [&] { plan = r.loop->observe(snapshot, key); });
+    if (!good) return failed(i, key, "exception");
+    if (!plan) {
+      r.queue.forget(key);
+      const bool gone = !caches.find("", r.loop->kind(), key.name_space.view(), key.name.view());
+      end(i, key, "success");
+      if (gone) {
+        r.keys.erase(key);
+        for (auto& [cluster, who] : askers) who.erase({i, key});
+      }
+      return;
+    }
+    state.pass = env.compute([this, i, key, plan = std::move(plan)]() -> std::function<void()> {
+      auto made = std::make_shared<Plan>();
+      std::string error;
+      try {
+        *made = plan();
+        return [this, i, key, made] { planned(i, key, made); };
+      } catch (const std::exception& e) {
+        error = e.what();
+      } catch (...) {
+        error = "not a std::exception";
+      }
+      return [this, i, key, error] {
+        thrown(*runners[i], "plan of " + key.str(), error);
+        failed(i, key, "exception");
+      };
+    });
+  }
+
+  void planned(std::size_t i, const Key& key, std::shared_ptr<const Plan> plan) {
+    auto& r = *runners[i];
+    auto& state = r.keys[key];
+    state.plan = plan;
+    const auto now = env.now().mono;
+    bool due = true;
+    if (!plan->status || !plan->status->changed) {
+      state.differs_since.reset();
+    } else {
+      if (!state.differs_since) state.differs_since = now;
+      due = plan->status->first || now >= *state.differs_since + plan->status->settle;
+      if (!due) r.queue.add_after(key, *state.differs_since + plan->status->settle - now, now);
+    }
+    for (const auto& wish : plan->connections) connections.wish(wish);
+    state.pass =
+        actor.carry_out({.loop = r.name, .field_manager = r.field_manager, .kind = &r.loop->kind(), .plan = plan, .status_due = due},
+                        [this, i, key](ActResult result) { acted(i, key, std::move(result)); });
+  }
+
+  void acted(std::size_t i, const Key& key, ActResult result) {
+    auto& r = *runners[i];
+    auto& state = r.keys[key];
+    const Plan& plan = *state.plan;
+    const auto now = env.now().mono;
+    if (result.status_written) state.differs_since.reset();
+    const bool same = same_failures(state.memory.failures, result.failures);
+    const bool refused_anew = result.refused && !same_refusal(state.memory.refused, result.refused);
+    const auto result_name = judge(r, key, plan, result, same, now);
+    remember(state.memory, plan, result, now);
+    if (refused_anew) r.queue.add(key, Priority::high, now);  // so that the next plan can tell why nothing happens
+    if (result.refused) r.queue.add_after(key, result.refused->retry_after, now);
+    if (result.more) r.queue.add(key, Priority::high, now);
+    if (plan.again) r.queue.add_after(key, *plan.again, now);
+    if (result.failures.empty() && !result.fenced && !result.refused) tell(r, key, plan);  // what was not done is not told
+    // What was asked for, now that the writes are done.
+    auto asking = ask_facts(env, plan.queries, state.memory.facts, [this, i, key, result_name, w = result.waits] {
+      runners[i]->queue.add(key, Priority::high, env.now().mono);
+      finish(i, key, result_name, w);
+    });
+    if (asking)
+      state.pass = std::move(asking);
+    else
+      finish(i, key, result_name, result.waits);
+  }
+  // When the key is looked at again: an error beats a result; what only a change can heal waits for one.
+  std::string_view judge(Runner& r, const Key& key, const Plan& plan, const ActResult& result, bool same, MonoTime now) {
+    if (result.fenced) {
+      r.queue.add_failed(key, now);
+      return "fenced";
+    }
+    if (plan.error) {
+      log(Level::warning, "a plan can't be made",
+          {{"loop", r.name}, {"object", key.str()}, {"code", std::string(code_name(plan.error->code))}, {"error", plan.error->message}});
+      if (plan.error->code == Code::invalid) {
+        r.queue.forget(key);
+        return "terminal";
+      }
+      retry(r, key, plan.error->retry_after, now);
+      return "error";
+    }
+    if (result.failures.empty()) {
+      r.queue.forget(key);
+      return result.refused ? "refused" : plan.again ? "again" : "success";
+    }
+    std::chrono::milliseconds at_least{0};
+    bool terminal = true, conflict = true;
+    for (const auto& f : result.failures) {
+      at_least = std::max(at_least, f.error.retry_after);
+      terminal = terminal && f.error.code == Code::invalid;
+      conflict = conflict && f.error.code == Code::conflict;
+    }
+    if (terminal && same) {
+      r.queue.add_after(key, terminal_retry, now);
+      return "terminal";
+    }
+    retry(r, key, at_least, now);
+    return conflict ? "conflict" : "error";
+  }
+  void retry(Runner& r, const Key& key, std::chrono::milliseconds at_least, MonoTime now) {
+    metrics.add("queue_retries_total", "Keys that were queued after a failure.", {{"loop", r.name}});
+    r.queue.add_failed(key, now, at_least);
+  }
+  static void remember(Memory& memory, const Plan& plan, const ActResult& result, MonoTime now) {
+    memory.failures = result.failures;
+    if (result.refused) {
+      memory.refused = result.refused;
+      memory.refused_at = now;
+    } else if (result.granted || (!plan.permit && memory.refused && now >= memory.refused_at + memory.refused->retry_after)) {
+      memory.refused.reset();  // until then a plan that waits for its turn may still show who said no
+    }
+  }
+  void tell(Runner& r, const Key& key, const Plan& plan) {
+    const Kind& kind = r.loop->kind();
+    const auto object = caches.find("", kind, key.name_space.view(), key.name.view());
+    for (const auto& note : plan.events) {
+      Regarding about{api_version(*kind.resource), std::string(kind.resource->kind), key, object ? kind.meta(object.get()).uid : Text()};
+      if (note.regarding)
+        about = {
+            note.regarding->api_version.str(), note.regarding->kind.str(), {key.name_space, note.regarding->name}, note.regarding->uid};
+      r.events->emit(about, note);
+    }
+  }
+  void failed(std::size_t i, const Key& key, std::string_view result) {
+    retry(*runners[i], key, 0ms, env.now().mono);
+    finish(i, key, result, {});
+  }
+
+  // The pass is over, but its key stays out until the caches have reached what it wrote.
+  void finish(std::size_t i, const Key& key_, std::string_view result, const std::vector<Wait>& after) {
+    const Key key = key_;  // it may stand in what is dropped here
+    std::vector<Wait> open;
+    for (const auto& w : after)
+      if (!over(w)) open.push_back(w);
+    if (open.empty() || stopping) return end(i, key, result);
+    auto& state = runners[i]->keys[key];
+    state.running = false;
+    state.plan.reset();
+    --passes;
+    measure(*runners[i], state, result);
+    waits.add({i, key}, open);
+    state.stale_timer = env.at(env.now().mono + options.stale_limit, [this, i, key] {
+      log(Level::warning, "the cache has not reached what was written", {{"loop", runners[i]->name}, {"object", key.str()}});
+      metrics.add("stale_total", "Keys that went on with an old cache, as it did not catch up in time.", {{"loop", runners[i]->name}});
+      waits.drop({i, key});
+      back(i, key);
+    });
+    const auto held = std::exchange(state.pass, nullptr);
+    pumped();
+  }
+  bool over(const Wait& w) const {
+    if (w.gone_uid.empty()) return caches.version(w.cluster, *w.kind->resource) >= w.version;
+    const auto object = caches.find(w.cluster, *w.kind, w.key.name_space.view(), w.key.name.view());
+    return !object || w.kind->meta(object.get()).uid != w.gone_uid;
+  }
+  void release(const std::vector<Waits::Waiter>& waiters) {
+    for (const auto& [i, key] : waiters) {
+      const auto it = runners[i]->keys.find(key);
+      if (it != runners[i]->keys.end()) it->second.stale_timer.reset();
+      back(i, key);
+    }
+  }
+  void end(std::size_t i, const Key& key, std::string_view result) {
+    auto& state = runners[i]->keys[key];
+    state.running = false;
+    state.plan.reset();
+    --passes;
+    measure(*runners[i], state, result);
+    const auto held = std::exchange(state.pass, nullptr);
+    back(i, key);
+    pumped();
+  }
+  void back(std::size_t i, const Key& key) {
+    const auto now = env.now().mono;
+    runners[i]->queue.done(key, now);
+    if (const auto due = runners[i]->queue.next_due(now)) wake(*due);
+  }
+  void pumped() {
+    if (stopping) return stop_if_done();
+    wake(env.now().mono);
+  }
+  void measure(const Runner& r, const KeyState& state, std::string_view result) {
+    metrics.add("reconcile_total", "Passes by their end.", {{"loop", r.name}, {"result", result}});
+    metrics.observe("reconcile_seconds", "Time of a pass: observe, plan and act.", {{"loop", r.name}}, env.now().mono - state.started);
+  }
+
+  // ---- the end ----
+
+  void stop(std::function<void()> done) {
+    stopping = true;
+    is_stopping = true;
+    stopped = std::move(done);
+    wake_timer.reset();
+    stop_timer = env.at(env.now().mono + options.stop_limit, [this] {
+      log(Level::warning, "passes were still running at the end", {{"passes", std::to_string(passes)}});
+      flush();
+    });
+    stop_if_done();
+  }
+  void stop_if_done() {
+    if (passes == 0) stop_timer = env.at(env.now().mono, [this] { flush(); });
+  }
+  void flush() {
+    if (!stopped) return;
+    for (auto& r : runners)
+      for (auto& [key, state] : r->keys) state.pass.reset();
+    auto left = std::make_shared<std::size_t>(runners.size());
+    auto done = std::make_shared<std::function<void()>>(std::exchange(stopped, nullptr));
+    if (runners.empty()) return (*done)();
+    for (auto& r : runners)
+      r->events->flush(flush_limit, [left, done] {
+        if (--*left == 0) (*done)();
+      });
+  }
+
+  // ---- figures ----
+
+  void on_beat() {
+    const auto now = env.now().mono;
+    last_beat = now.time_since_epoch().count();
+    if (beats++ % gauges_every == 0) figures(now);
+    beat_timer = env.at(now + beat, [this] { on_beat(); });
+  }
+  void figures(MonoTime now) {
+    for (auto& r : runners) {
+      std::chrono::nanoseconds longest{0};
+      for (const auto& [key, state] : r->keys)
+        if (state.running) longest = std::max(longest, now - state.started);
+      metrics.set("queue_depth", "Keys that are due.", {{"loop", r->name}}, static_cast<double>(r->queue.depth(now)));
+      metrics.set("queue_longest_running_seconds", "The oldest pass that runs.", {{"loop", r->name}},
+                  std::chrono::duration<double>(longest).count());
+    }
+    metrics.set("waiting_for_cache", "Keys whose last pass wrote what the cache has not reached.", {}, static_cast<double>(waits.size()));
+    for (const auto& s : caches.states()) {
+      const Metrics::Labels labels{{"cluster", s.cluster}, {"resource", s.kind->resource->plural}};
+      metrics.set("watch_lag_seconds", "For how long a watch has been without contact.", labels,
+                  std::chrono::duration<double>(s.lag).count());
+      metrics.set("cache_objects", "Objects that are held.", labels, static_cast<double>(s.objects));
+      auto& [relists, undecodable] = counted[{std::string(s.cluster), s.kind->resource}];
+      metrics.add("watch_relists_total", "Whole new states that were put in place.", labels, since(relists, s.relists));
+      metrics.add("decode_errors_total", "Objects that could not be read.", labels, since(undecodable, s.undecodable));
+    }
+    for (const auto& id : connections.ids())
+      metrics.set("connection_up", "1: that API server answers.", {{"cluster", id}},
+                  connections.state(id).reachable == ConditionStatus::true_ ? 1 : 0);
+  }
+
+  // A watch that was ended and started again counts from 0.
+  static double since(std::uint64_t& last, std::uint64_t now) {
+    const auto was = std::exchange(last, now);
+    return static_cast<double>(now >= was ? now - was : now);
+  }
+
+  bool idle() const {
+    const auto now = env.now().mono;
+    return passes == 0 && waits.size() == 0 && std::all_of(runners.begin(), runners.end(), [&](const auto& r) {
+             const auto due = r->queue.next_due(now);
+             return !due || *due > now;
+           });
+  }
+};
+
+Manager::Manager(Env& env, Caches& caches, Guard& guard, std::vector<const Loop*> loops, ManagerOptions options, Metrics& metrics, Log log)
+    : impl_(std::make_unique<Impl>(env, caches, guard, loops, std::move(options), metrics, std::move(log))) {}
+Manager::~Manager() = default;
+
+void Manager::start() { impl_->start(); }
+void Manager::lead(bool leading) { impl_->lead(leading); }
+void Manager::stop(std::function<void()> done) { impl_->stop(std::move(done)); }
+ConnectionState Manager::connection(std::string_view cluster) const { return impl_->connections.state(cluster); }
+bool Manager::idle() const { return impl_->idle(); }
+
+void Manager::enqueue(std::string_view loop, const Key& key) {
+  for (std::size_t i = 0; i < impl_->runners.size(); ++i)
+    if (impl_->runners[i]->name == loop) impl_->add(i, key, Priority::high);
+}
+
+Health Manager::alive(MonoTime now) const {
+  const auto last = impl_->last_beat.load();
+  const auto silence = now - MonoTime(std::chrono::nanoseconds(last));
+  if (last == 0 || silence <= impl_->options.stuck_limit) return {true, "ok"};
+  return {false, "the main thread has not come round for " +
+                     std::to_string(std::chrono::duration_cast<std::chrono::seconds>(silence).count()) + " s"};
+}
+
+Health Manager::ready() const {
+  if (impl_->is_stopping) return {false, "stopping"};
+  if (!impl_->is_synced) return {false, "the caches are being filled"};
+  return {true, impl_->is_leading ? "leading" : "standing by"};
+}
+
+}  // namespace reconcile
