@@ -26,7 +26,7 @@ struct Status {
   int code = 0;
   std::string reason, message, fields;
   std::int64_t retry_after_seconds = 0;
-  bool version_too_large = false;
+  bool version_too_large = false, another_uid = false;
 };
 
 void read_causes(const json& details, Status& status) {
@@ -36,6 +36,7 @@ void read_causes(const json& details, Status& status) {
     if (!cause.is_object()) continue;
     if (text_at(cause, "reason") == "ResourceVersionTooLarge") status.version_too_large = true;
     const std::string field = text_at(cause, "field");
+    if (field == "metadata.uid") status.another_uid = true;
     // The message of the API server names most fields already.
     if (field.empty() || status.message.find(field) != std::string::npos || status.fields.find(field) != std::string::npos) continue;
     if (std::count(status.fields.begin(), status.fields.end(), ';') >= static_cast<std::ptrdiff_t>(max_causes)) return;
@@ -71,25 +72,17 @@ json parse_flat(std::string_view text) {
 Code code_of(int http_status, std::string_view reason, bool write) {
   if (reason == "Expired" || reason == "Gone") return Code::gone;
   switch (http_status) {
-    case 404:
-      return Code::not_found;
-    case 409:
-      return reason == "AlreadyExists" ? Code::exists : Code::conflict;
-    case 410:
-      return Code::gone;
+    case 404: return Code::not_found;
+    case 409: return reason == "AlreadyExists" ? Code::exists : Code::conflict;
+    case 410: return Code::gone;
     case 401:
-    case 403:
-      return Code::forbidden;
-    case 408:
-      return write ? Code::maybe_done : Code::unavailable;
-    case 429:
-      return Code::throttled;
+    case 403: return Code::forbidden;
+    case 408: return write ? Code::maybe_done : Code::unavailable;
+    case 429: return Code::throttled;
     case 500:
     case 502:
-    case 504:
-      return write ? Code::maybe_done : Code::unavailable;
-    default:
-      return http_status >= 400 && http_status < 500 ? Code::invalid : Code::unavailable;
+    case 504: return write ? Code::maybe_done : Code::unavailable;
+    default: return http_status >= 400 && http_status < 500 ? Code::invalid : Code::unavailable;
   }
 }
 
@@ -111,7 +104,8 @@ Error error_of(int http_status, const std::optional<Status>& status, std::string
   const int code = http_status != 0 ? http_status : status->code;
   std::string message = status->message.empty() ? "the server answered HTTP " + std::to_string(code) : status->message;
   if (retry_after.count() == 0) retry_after = std::chrono::seconds(status->retry_after_seconds);
-  return {code_of(code, status->reason, write), printable(message + status->fields, max_message), retry_after,
+  const bool mismatch = code == 422 && status->another_uid;
+  return {mismatch ? Code::conflict : code_of(code, status->reason, write), printable(message + status->fields, max_message), retry_after,
           status->version_too_large ? "ResourceVersionTooLarge" : status->reason};
 }
 

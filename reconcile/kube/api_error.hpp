@@ -3,6 +3,7 @@
 //   404                       not_found       409 AlreadyExists         exists        409 otherwise  conflict
 //   410, Expired, Gone        gone            400 405 406 413 415 422   invalid       401 403        forbidden
 //   429                       throttled       5xx                       unavailable   3xx            unavailable (never followed)
+// A 422 about metadata.uid is a conflict: that is how an apply with the uid of a predecessor is refused while a successor exists.
 // A write that is answered 500, 502 or 504 may have been done (an etcd timeout, a proxy that gave up): maybe_done.
 // Error::reason is the Status' reason; but "ResourceVersionTooLarge" when one of its causes says so: a list or watch asked for a
 // version that this API server has not seen yet, read again without one.

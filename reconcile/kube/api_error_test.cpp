@@ -59,6 +59,10 @@ TEST_CASE("a reply's causes, waiting time and foreign bodies", "[api_error]") {
     {"message":"required","field":"spec.a"}]},"code":422})");
   CHECK(known.message == "spec.a: required");
 
+  const auto successor = api_error(422, R"({"kind":"Status","message":"metadata.uid: Invalid value: \"u\": field is immutable",
+    "reason":"Invalid","details":{"causes":[{"reason":"FieldValueInvalid","field":"metadata.uid"}]},"code":422})");
+  CHECK(successor.code == Code::conflict);
+
   const auto late = api_error(504, R"({"kind":"Status","message":"Timeout: Too large resource version: 9, current: 2","reason":"Timeout",
     "details":{"causes":[{"reason":"ResourceVersionTooLarge","message":"Too large resource version"}],"retryAfterSeconds":1},"code":504})");
   CHECK(late.code == Code::unavailable);

@@ -534,7 +534,11 @@ void CurlEnv::Core::set_route(Transfer& t) {
 
 void CurlEnv::Core::set_trust(Transfer& t) {
   CURL* const easy = t.easy.get();
-  set(easy, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
+  // Watches have a connection of their own: an API server that is short of CPU hands out a connection's streams so late beside dozens of
+  // writes that it ends its watches as unresponsive (seen on 1.34). libcurl shares a connection only between equal TLS settings; these
+  // mean the same and are not equal.
+  const long newest = t.shape == Shape::watch ? CURL_SSLVERSION_MAX_TLSv1_3 : CURL_SSLVERSION_MAX_DEFAULT;
+  set(easy, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2 | newest);
   const bool insecure = t.connection && t.connection->credentials.insecure;
   set(easy, CURLOPT_SSL_VERIFYPEER, insecure ? 0L : 1L);
   set(easy, CURLOPT_SSL_VERIFYHOST, insecure ? 0L : 2L);
@@ -685,7 +689,9 @@ void CurlEnv::Core::refused(const std::shared_ptr<Transfer>& t) {
     error.message = "the server answered a redirect (HTTP " + std::to_string(t->status) + ") to " + std::string(where ? where : "nowhere") +
                     "; redirects are not followed: check the server's address";
   }
-  const bool later = (t->status == 429 || t->status >= 500) && wait.count() > 0 && mono_now() + wait < t->deadline;
+  // A version from the future is not waited for: its reader has a better way (reflector.hpp).
+  const bool later = (t->status == 429 || t->status >= 500) && wait.count() > 0 && mono_now() + wait < t->deadline &&
+                     error.reason != "ResourceVersionTooLarge";
   if (later && t->repeatable && t->tries < max_tries) return send_again(t, wait);
   conclude(t, fail(explain(*t, std::move(error))));
 }

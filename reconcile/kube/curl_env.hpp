@@ -1,4 +1,4 @@
-// CurlEnv: the Env of production, over libcurl's multi interface: HTTP/2 over TLS, watches and requests share few connections.
+// CurlEnv: the Env of production, over libcurl's multi interface: HTTP/2 over TLS, a connection for a server's watches and one for the rest.
 //
 //   CurlEnv env({.user_agent = "endstate/0.1.0"}, credentials);
 //   auto handle = env.call({.verb = Verb::list, .resource = &resource_of<Host>}, on_frame, on_end);
@@ -43,7 +43,7 @@ struct CurlEnvOptions {
   int workers = 1;                       // threads for compute()
   int max_in_flight = 64;                // calls of one connection on the wire, watches apart (they are few and long)
   int max_queued = 10'000;               // calls that wait for that, of all connections; past it: Code::unavailable
-  int max_connections = 128;             // TCP connections to one server; with HTTP/2 one or two are enough
+  int max_connections = 128;             // TCP connections to one server; with HTTP/2 two are enough
   std::chrono::milliseconds connect_timeout{10'000};
   std::function<void(const Exchange&)> observer{};  // on the owner's thread
 };
