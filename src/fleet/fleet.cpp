@@ -185,7 +185,7 @@ std::optional<Fault> Fleet::read_fault(const reconcile::ObjectMeta& meta, std::s
   if (fault) return std::move(*fault);
   ++bad_faults_;
   log_(Level::warning, "a fault is not understood and is left out", {{"kind", std::string(kind)}, {"object", meta.key().str()}, {"error", fault.error().message}});
-  if (hooks_.bad_fault) hooks_.bad_fault(kind);
+  if (hooks_.bad_fault) hooks_.bad_fault({kind, meta, fault.error().message});
   return std::nullopt;
 }
 

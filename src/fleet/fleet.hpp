@@ -50,10 +50,16 @@ struct FleetFigures {
   }
 };
 
+struct BadFault {  // an annotation that was not understood, and is left out
+  std::string_view kind;
+  const reconcile::ObjectMeta& object;
+  const std::string& message;
+};
+
 struct FleetHooks {  // each may be null
-  std::function<void(const FleetFigures&)> counted{};                                    // each tick
-  std::function<void(std::string_view resource, std::string_view result)> wrote{};       // each write's end
-  std::function<void(std::string_view kind)> bad_fault{};                                // an annotation was not understood
+  std::function<void(const FleetFigures&)> counted{};                               // each tick
+  std::function<void(std::string_view resource, std::string_view result)> wrote{};  // each write's end
+  std::function<void(const BadFault&)> bad_fault{};
 };
 
 class Fleet {
