@@ -34,7 +34,7 @@ void promote(const Snapshot& s, const Revisions& revisions, const std::vector<St
   if (!s.set->metadata.annotations.has(key)) return;
   auto& st = course.status;
   const auto asked = parse_request(s.set->metadata.annotations.get(key));
-  const auto ignored = [&](const std::string& why) { done(s, course, key, true, "PromotionIgnored", why); };
+  const auto ignored = [&](const std::string& why) { done(s, course, key, true, api::reason::promotion_ignored, why); };
   if (!(revisions.update == asked.revision) || !(st.revision == revisions.update) || course.is_rejected(revisions.update) ||
       course.current == revisions.update)
     return ignored("no rollout of revision " + std::string(asked.revision) + " is under way");
@@ -71,7 +71,7 @@ Ask apply_verbs(const Snapshot& s, const Revisions& revisions, const std::vector
   if (!s.set->metadata.annotations.has(key)) return Ask::nothing;
   const auto asked = parse_request(s.set->metadata.annotations.get(key));
   if (!(revisions.update == asked.revision) || course.current == revisions.update) {
-    done(s, course, key, true, "RejectionIgnored", "no rollout of revision " + std::string(asked.revision) + " is under way");
+    done(s, course, key, true, api::reason::rejection_ignored, "no rollout of revision " + std::string(asked.revision) + " is under way");
     return Ask::nothing;
   }
   done(s, course, key, false, "RejectionAccepted", "revision " + std::string(asked.revision));
