@@ -81,6 +81,18 @@ std::uint64_t Caches::version(std::string_view cluster, const Resource& resource
   return entry ? entry->reflector.version() : std::numeric_limits<std::uint64_t>::max();
 }
 
+bool Caches::contradicts(std::string_view cluster, const Kind& kind, std::string_view name_space, std::string_view name,
+                         std::string_view resource_version, MonoTime sent) {
+  auto* entry = const_cast<Entry*>(find_entry(cluster, *kind.resource));
+  const auto cached = entry ? entry->store.get(name_space, name) : nullptr;
+  if (!cached) return false;  // a selector may hide it
+  const auto theirs = version_number(resource_version), ours = version_number(kind.meta(cached.get()).resource_version);
+  const bool newer = theirs > ours && entry->reflector.version() >= theirs;
+  const bool older = theirs < ours && theirs != 0 && entry->store.seen(name_space, name) < sent;
+  if (newer || older) entry->reflector.doubt();
+  return newer || older;
+}
+
 bool Caches::synced(std::string_view cluster) const {
   return std::all_of(entries_.begin(), entries_.end(),
                      [&](const auto& e) { return e.second->cluster != cluster || e.second->reflector.synced(); });

@@ -67,6 +67,11 @@ class Caches final : public View {
   bool watches(std::string_view cluster, const Resource& resource) const;
   // What the cache of that kind has reached, as a number; max() if it isn't watched (there is nothing to wait for).
   std::uint64_t version(std::string_view cluster, const Resource& resource) const;
+  // Compares what a GET that was sent at `sent` has answered with the cache. An object can't be newer than a cache that claims to have
+  // reached its version, nor older than what the cache had before the GET: then two histories were mixed (an etcd was restored, and has
+  // passed the old versions before our watch came back). No watch tells that; the kind is read again. True: so it was.
+  bool contradicts(std::string_view cluster, const Kind& kind, std::string_view name_space, std::string_view name,
+                   std::string_view resource_version, MonoTime sent);
   Ref<void> find(std::string_view cluster, const Kind& kind, std::string_view name_space, std::string_view name) const {
     return get_any(cluster, kind, name_space, name);
   }

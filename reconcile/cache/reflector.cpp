@@ -64,6 +64,13 @@ void Reflector::stop() {
   broken_ = true;
 }
 
+void Reflector::doubt() {
+  if (stopped_ || quorum_) return;  // it is being read already
+  quorum_ = true;
+  if (hooks_.history_broke) hooks_.history_broke();
+  on_broken({Code::gone, "an object's version says that the watch has missed something"});
+}
+
 void Reflector::begin() {
   if (stopped_) return;
   if (streaming_ && failed_streams_ < 2)

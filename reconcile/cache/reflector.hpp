@@ -49,8 +49,9 @@ class Reflector {
   Reflector& operator=(const Reflector&) = delete;
 
   void start();
-  void stop();                                                   // for good; the store stays as it is
-  bool synced() const { return synced_; }                        // the first list is complete
+  void stop();                             // for good; the store stays as it is
+  void doubt();                            // somebody has seen that the store can't be right: reads all of it again, with a quorum
+  bool synced() const { return synced_; }  // the first list is complete
   std::uint64_t version() const { return number_; }              // the store has reached this resourceVersion, at least
   std::chrono::nanoseconds lag(MonoTime now) const;              // since the last contact while the watch is broken; 0: it is live
   const std::string& last_error() const { return last_error_; }  // for people; "" while all is well

@@ -281,10 +281,13 @@ class Actor::Pass : public std::enable_shared_from_this<Pass> {
     auto body = std::make_shared<std::string>();
     keep(actor_.env_.call(
         std::move(c), [body](std::string_view frame) { body->assign(frame); },
-        [this, cluster, &kind, key, tries, body, then = std::move(then), slot = next_slot_](Result<void> end) {
+        [this, cluster, &kind, key, tries, body, sent = actor_.env_.now().mono, then = std::move(then),
+         slot = next_slot_](Result<void> end) {
           const auto held = take(slot);
           if (end) {
-            wait_version(cluster, &kind, key, read_answer(*body).resource_version);
+            const auto version = read_answer(*body).resource_version;
+            if (!actor_.caches_.contradicts(cluster, kind, key.name_space.view(), key.name.view(), version, sent))
+              wait_version(cluster, &kind, key, version);
           } else if (end.error().code == Code::not_found) {
             if (const auto cached = actor_.caches_.find(cluster, kind, key.name_space.view(), key.name.view()))
               wait_gone(cluster, &kind, key, kind.meta(cached.get()).uid);

@@ -54,14 +54,14 @@ struct Process {
 
   Process(SimWorld& world, SimApi& api, SimFaults faults = {}, const std::string& identity = {}, std::unique_ptr<Loop> l = nullptr,
           ManagerOptions options = {}, CachesOptions caches_options = {})
-      : env(world, identity, faults), caches(env, no_log(), caches_options), guard(env), loop(std::move(l)) {
+      : env(world, identity, faults), caches(env, seed_log(identity), caches_options), guard(env), loop(std::move(l)) {
     env.serve("", api);
     if (!loop) loop = std::make_unique<toy::WidgetLoop>();
     if (!identity.empty())
-      lease = std::make_unique<Leadership>(env, LeaseOptions{.name_space = "sys", .name = "op", .identity = identity}, no_log());
+      lease = std::make_unique<Leadership>(env, LeaseOptions{.name_space = "sys", .name = "op", .identity = identity}, seed_log(identity));
     options.program = "toy";
     options.lease = lease.get();
-    manager = std::make_unique<Manager>(env, caches, guard, std::vector<const Loop*>{loop.get()}, options, metrics, no_log());
+    manager = std::make_unique<Manager>(env, caches, guard, std::vector<const Loop*>{loop.get()}, options, metrics, seed_log(identity));
     manager->start();
     if (lease) lease->start([this](bool leading) { manager->lead(leading); });
   }
@@ -178,7 +178,7 @@ TEST_CASE("manager: permits are asked for in groups") {
 }
 
 TEST_CASE("manager: whatever the network does, the end state is reached") {
-  for (std::uint64_t seed = 1; seed <= seeds(1000); ++seed) {
+  for_seeds(1000, [&](std::uint64_t seed) {
     INFO("seed " << seed);
     SimWorld world(seed);
     SimApi api(world, {.streaming = seed % 4 != 0, .history = seed % 5 ? 20'000u : 10u});
@@ -225,12 +225,12 @@ TEST_CASE("manager: whatever the network does, the end state is reached") {
     world.run_for(10min);
     REQUIRE(complete(api, "a"));
     REQUIRE(complete(api, "b"));
-  }
+  });
 }
 
 TEST_CASE("manager: leaders come and go, one acts at a time, and the work is finished") {
   int leaders = 0;
-  for (std::uint64_t seed = 1; seed <= seeds(300); ++seed) {
+  for_seeds(60, [&](std::uint64_t seed) {
     INFO("seed " << seed);
     SimWorld world(seed);
     SimApi api(world);
@@ -273,8 +273,8 @@ TEST_CASE("manager: leaders come and go, one acts at a time, and the work is fin
     for (auto& p : processes) p->env.set_faults({});
     REQUIRE(world.run_until([&] { return complete(api, "w"); }, 30min));
     REQUIRE_FALSE(overlap);
-  }
-  CHECK(leaders > 300);
+  });
+  CHECK(leaders > 60);
 }
 
 TEST_CASE("manager: a clean end takes no new keys, finishes what runs, and hands over in under a second") {
