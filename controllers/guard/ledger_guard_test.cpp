@@ -1,0 +1,237 @@
+#include "controllers/guard/ledger_guard.hpp"
+
+#include <catch2/catch.hpp>
+
+#include "reconcile/cache/caches.hpp"
+#include "reconcile/json/decode.hpp"
+#include "reconcile/json/encode.hpp"
+#include "reconcile/sim/sim_api.hpp"
+
+using namespace endstate;
+using namespace endstate::guard;
+using namespace std::chrono_literals;
+using reconcile::Call, reconcile::Granted, reconcile::Key, reconcile::PermitRequest, reconcile::Refused, reconcile::Result, reconcile::Verb,
+    reconcile::Verdict;
+namespace api = v1alpha1;
+
+namespace {
+
+template <class T>
+std::string manifest(const T& object) {
+  const auto& r = reconcile::resource_of<T>;
+  return reconcile::encode_object(reconcile::api_version(r), r.kind, reconcile::type_of<T>, &object);
+}
+
+// An operator's process: an Env, its caches, its guard.
+struct Process {
+  Process(reconcile::SimWorld& world, reconcile::SimApi& server, std::string name, reconcile::SimFaults faults = {})
+      : env(world, std::move(name), faults) {
+    env.serve("", server);
+    for (const auto& source : LedgerGuard::sources()) caches.watch("", {.kind = source.kind});
+  }
+  reconcile::SimEnv env;
+  reconcile::Caches caches{env, reconcile::no_log()};
+  bool leads = true;
+  LedgerGuard guard{env, caches, [this] { return leads; }, reconcile::no_log()};
+};
+
+struct World {
+  explicit World(std::uint64_t seed = 1) : world(seed) {}
+  reconcile::SimWorld world;
+  reconcile::SimApi server{world};
+
+  template <class T>
+  void store(T object) {
+    Call call{.verb = Verb::create,
+              .resource = &reconcile::resource_of<T>,
+              .name_space = object.metadata.name_space.str(),
+              .body = manifest(object)};
+    REQUIRE(server.request(call));
+    if constexpr (requires { object.status.node_ref; }) {
+      call = {.verb = Verb::merge_patch,
+              .resource = call.resource,
+              .name_space = call.name_space,
+              .name = object.metadata.name.str(),
+              .subresource = "status",
+              .body = "{\"status\":" + reconcile::encode(object.status) + "}"};
+      REQUIRE(server.request(call));
+    }
+  }
+  void cluster() {
+    endstate::v1alpha1::Cluster c;
+    c.metadata.name = "hz";
+    c.metadata.name_space = "prod";
+    store(c);
+  }
+  void machines(int n) {
+    for (int i = 0; i < n; ++i) {
+      api::Machine m;
+      m.metadata.name = "m" + std::to_string(i);
+      m.metadata.name_space = "prod";
+      m.spec.cluster_name = "hz";
+      m.status.node_ref = api::UidRef{};
+      reconcile::set_condition(m.status.conditions, {.type = "Ready", .status = reconcile::ConditionStatus::true_, .reason = "Ready"},
+                               world.wall());
+      store(m);
+    }
+  }
+  void budget(std::vector<api::BudgetWindow> windows) {
+    api::ChangeBudget b;
+    b.metadata.name = "b";
+    auto& l = b.spec.limits.emplace_back();
+    l.name = "updates";
+    l.operations = {api::BudgetOperation::machine_update};
+    l.windows = std::move(windows);
+    store(b);
+  }
+  PermitRequest request(int machine, std::int64_t attempt = 0) {
+    const auto found =
+        reconcile::decode<api::Machine>(*server.get(reconcile::resource_of<api::Machine>, "prod", "m" + std::to_string(machine)), pool);
+    return {.cluster = {"prod", "hz"},
+            .operation = api::operation::machine_update,
+            .subject = found->metadata.key(),
+            .subject_uid = found->metadata.uid,
+            .revision = "r2",
+            .attempt = attempt};
+  }
+  api::GuardLedger ledger() {
+    const auto text = server.get(reconcile::resource_of<api::GuardLedger>, "prod", "hz");
+    REQUIRE(text);
+    return *reconcile::decode<api::GuardLedger>(*text, pool);
+  }
+  // "granted", a refusal's reason, or an error.
+  std::string ask(Process& p, std::vector<PermitRequest> requests) {
+    std::string got;
+    p.guard.ask(std::move(requests), [&](Result<std::vector<Verdict>> v) { got = text(v); });
+    CHECK(got.empty());  // never from inside the call
+    REQUIRE(world.run_until([&] { return !got.empty(); }, 5min));
+    return got;
+  }
+  static std::string text(const Result<std::vector<Verdict>>& v) {
+    if (!v) return "error: " + v.error().message;
+    if (const auto* refused = std::get_if<Refused>(&v->at(0))) return refused->reason.str();
+    return "granted";
+  }
+  int writes() { return server.writes["update guardledgers/status"]; }
+  reconcile::Pool pool;
+};
+
+}  // namespace
+
+TEST_CASE("a grant is stored before it is answered, in a ledger that belongs to the Cluster", "[ledger]") {
+  World w;
+  w.cluster();
+  w.machines(2);
+  Process p(w.world, w.server, "operator");
+  CHECK(w.ask(p, {w.request(0)}) == "CachesNotSynced");
+  w.world.run_for(5s);
+  CHECK(w.ask(p, {w.request(0)}) == "granted");
+  const auto ledger = w.ledger();
+  REQUIRE(ledger.status.grants.size() == 1);
+  CHECK(ledger.status.grants[0].machine == "m0");
+  REQUIRE(ledger.metadata.controller());
+  CHECK(ledger.metadata.controller()->kind == "Cluster");
+  // Asked again, it is the same, and not written again.
+  const int before = w.writes();
+  CHECK(w.ask(p, {w.request(0)}) == "granted");
+  CHECK(w.writes() == before);
+}
+
+TEST_CASE("requests that come together cost one write", "[ledger]") {
+  World w;
+  w.cluster();
+  w.machines(200);
+  Process p(w.world, w.server, "operator");
+  w.world.run_for(5s);
+  int answered = 0;
+  for (int i = 0; i < 200; ++i)
+    p.guard.ask({w.request(i)}, [&](const Result<std::vector<Verdict>>& v) { answered += World::text(v) == "granted" ? 1 : 0; });
+  REQUIRE(w.world.run_until([&] { return answered == 200; }, 1min));
+  CHECK(w.writes() <= 4);  // 1 per 50 at the most
+}
+
+TEST_CASE("a process that doesn't lead grants nothing", "[ledger]") {
+  World w;
+  w.cluster();
+  w.machines(1);
+  Process p(w.world, w.server, "operator");
+  w.world.run_for(5s);
+  p.leads = false;
+  CHECK(w.ask(p, {w.request(0)}) == "error: not the leader: nothing was granted");
+  CHECK(w.server.count(reconcile::resource_of<api::GuardLedger>) == 0);
+}
+
+TEST_CASE("a ledger that is missing counts as full, unless the Cluster is new", "[ledger]") {
+  World w;
+  w.cluster();
+  w.machines(5);
+  w.budget({{3600s, 2}});
+  Process p(w.world, w.server, "operator");
+  w.world.run_for(5s);
+  CHECK(w.ask(p, {w.request(0)}) == "granted");  // new
+  const auto remove = [&] {
+    REQUIRE(w.server.request(
+        {.verb = Verb::remove, .resource = &reconcile::resource_of<api::GuardLedger>, .name_space = "prod", .name = "hz"}));
+  };
+  SECTION("deleted under a running operator") {
+    remove();
+    CHECK(w.ask(p, {w.request(1)}) == "WindowFull");
+    CHECK(w.ledger().status.generation > 0);
+  }
+  SECTION("deleted while none ran, the Cluster is old") {
+    w.world.run_for(20min);
+    remove();
+    Process next(w.world, w.server, "next");
+    w.world.run_for(5s);
+    CHECK(w.ask(next, {w.request(1)}) == "WindowFull");
+  }
+}
+
+TEST_CASE("an operator that was killed after the write finds its grant again", "[ledger]") {
+  World w;
+  w.cluster();
+  w.machines(2);
+  w.budget({{3600s, 1}});
+  auto first = std::make_unique<Process>(w.world, w.server, "first");
+  w.world.run_for(5s);
+  bool answered = false;
+  first->guard.ask({w.request(0)}, [&](const Result<std::vector<Verdict>>&) { answered = true; });
+  REQUIRE(w.world.run_until([&] { return w.writes() == 1; }, 1min));  // stored, the reply is on its way
+  first->env.kill();
+  w.world.run_for(5s);
+  CHECK_FALSE(answered);
+  Process second(w.world, w.server, "second");
+  w.world.run_for(5s);
+  CHECK(w.ask(second, {w.request(0)}) == "granted");
+  CHECK(w.ask(second, {w.request(1)}) == "WindowFull");
+  CHECK(w.writes() == 1);
+}
+
+TEST_CASE("two rivals over a bad network never spend one window twice", "[ledger]") {
+  for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+    World w(seed);
+    w.cluster();
+    w.machines(30);
+    w.budget({{3600s, 10}});
+    const reconcile::SimFaults faults{.refused = 50, .reply_lost = 80, .request_lost = 50, .throttled = 30, .watch_cut = 20};
+    Process a(w.world, w.server, "a", faults), b(w.world, w.server, "b", faults);
+    w.world.run_for(30s);
+    int granted = 0, open = 0;
+    for (int i = 0; i < 30; ++i) {
+      Process& p = i % 2 ? a : b;
+      ++open;
+      p.guard.ask({w.request(i)}, [&](const Result<std::vector<Verdict>>& v) {
+        --open;
+        granted += World::text(v) == "granted" ? 1 : 0;
+      });
+      w.world.run_for(std::chrono::milliseconds(w.world.random() % 100));
+    }
+    INFO("seed " << seed);
+    REQUIRE(w.world.run_until([&] { return open == 0; }, 10min));
+    CHECK(granted <= 10);
+    if (!w.server.get(reconcile::resource_of<api::GuardLedger>, "prod", "hz")) continue;
+    // What was granted is in the ledger; what was stored but whose answer was lost is there too, and counts.
+    CHECK(static_cast<int>(w.ledger().status.grants.size()) >= granted);
+    CHECK(w.ledger().status.grants.size() <= 10);
+  }
+}

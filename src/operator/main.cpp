@@ -1,0 +1,120 @@
+// endstate-operator: all loops of the meta cluster in one process. This file is the wiring; each part's header says what it does.
+#include <malloc.h>
+
+#include <iostream>
+#include <thread>
+
+#include "controllers/cluster/loop.hpp"
+#include "controllers/guard/ledger_guard.hpp"
+#include "controllers/guard/loop.hpp"
+#include "controllers/machine/loop.hpp"
+#include "controllers/machine_set/loop.hpp"
+#include "controllers/package/loop.hpp"
+#include "reconcile/kube/credentials.hpp"
+#include "reconcile/kube/curl_env.hpp"
+#include "reconcile/run/http.hpp"
+#include "reconcile/run/lease.hpp"
+#include "reconcile/run/manager.hpp"
+#include "reconcile/run/metrics.hpp"
+#include "src/common/logging.hpp"
+#include "src/common/signals.hpp"
+#include "src/common/version.hpp"
+#include "src/operator/options.hpp"
+
+namespace {
+
+using namespace endstate;
+
+int refuse(const std::string& why) {
+  std::cerr << "endstate-operator: " << why << "\n";
+  return 2;
+}
+
+// Members are made in this order and end in the opposite one: what refers to another comes after it.
+struct Operator {
+  Operator(const OperatorOptions& options, const reconcile::Credentials& credentials, const reconcile::Log& log)
+      : env({.user_agent = "endstate/" + std::string(version), .workers = options.workers, .observer = reconcile::client_metrics(metrics)},
+            credentials),
+        lease_env({.user_agent = "endstate/" + std::string(version), .max_in_flight = 4, .max_connections = 1}, credentials),
+        leadership(lease_env, {.name_space = options.name_space, .name = options.lease_name, .identity = options.identity}, log),
+        caches(env, log),
+        guard(
+            env, caches, [this] { return leadership.may_act(env.now().mono); }, log),
+        manager(env, caches, guard, {&cluster, &machine_set, &machine, &package, &budget},
+                {.program = "endstate", .instance = options.identity, .lease = &leadership, .also_watch = guard::LedgerGuard::sources()},
+                metrics, log) {}
+
+  // Until stop(). The lease has a thread of its own: a big list on the other can't cost the leadership.
+  void run() {
+    env.post([this] { manager.start(); });
+    lease_env.post([this] { leadership.start([this](bool leading) { env.post([this, leading] { manager.lead(leading); }); }); });
+    std::thread lease_thread([this] { lease_env.run(); });
+    env.run();
+    lease_thread.join();
+  }
+
+  // Any thread. Loops finish what they do, then the lease is given back: the next one can begin at once.
+  void stop() {
+    env.post([this] {
+      manager.stop([this] {
+        lease_env.post([this] {
+          leadership.release([this] {
+            lease_env.stop();
+            env.stop();
+          });
+        });
+      });
+    });
+  }
+
+  reconcile::HttpServer::Routes routes() {
+    return {{"/metrics",
+             [this] {
+               return reconcile::HttpReply{200, metrics.text(), "text/plain; version=0.0.4; charset=utf-8"};
+             }},
+            {"/healthz", [this] { return reconcile::http_reply(manager.alive(env.now().mono)); }},
+            {"/readyz", [this] { return reconcile::http_reply(manager.ready()); }}};
+  }
+
+  reconcile::Metrics metrics{"endstate"};
+  reconcile::CurlEnv env, lease_env;
+  reconcile::Leadership leadership;
+  reconcile::Caches caches;
+  guard::LedgerGuard guard;
+  cluster::ClusterLoop cluster;
+  machine_set::MachineSetLoop machine_set;
+  machine::MachineLoop machine;
+  package::PackageLoop package;
+  guard::BudgetLoop budget;
+  reconcile::Manager manager;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  block_stop_signals();
+  mallopt(M_ARENA_MAX, 2);  // an arena a thread would multiply what a relist leaves behind
+  const auto parsed = parse_options(argc, argv);
+  if (const auto* code = std::get_if<int>(&parsed)) return *code;
+  const auto& options = std::get<OperatorOptions>(parsed);
+
+  const auto credentials = reconcile::default_credentials(options.kubeconfig, options.context);
+  if (!credentials) return refuse(credentials.error().message);
+  if (const auto good = reconcile::validate({.name_space = options.name_space, .name = options.lease_name, .identity = options.identity});
+      !good)
+    return refuse(good.error().message);
+
+  const auto log = stderr_log(options.log_level);
+  Operator program(options, *credentials, log);
+  const auto http = reconcile::HttpServer::start(options.http_address, program.routes());
+  if (!http) return refuse("--http-address: " + http.error().message);
+  log(reconcile::Level::info, "endstate-operator starts",
+      {{"version", std::string(version)}, {"identity", options.identity}, {"server", credentials->server}, {"http", options.http_address}});
+  const StopSignal on_signal([&] {
+    log(reconcile::Level::info, "asked to stop: finishing what runs", {});
+    program.stop();
+  });
+  program.run();
+  log(reconcile::Level::info, "endstate-operator has stopped", {});
+  return 0;
+}
