@@ -233,10 +233,11 @@ consteval auto describe(const MachineStatus*) {
       field<&S::operation>("operation", "What is being done to it now; absent: nothing. A lock: one at a time."),
       field<&S::last_operation>("lastOperation", "What was done to it last."),
       field<&S::blocked_by>("blockedBy", "What keeps it from going on; absent: nothing."),
-      field<&S::revision>("revision",
-                          "The revision that it was brought to: assigned, seen by its agent, nothing under way and nothing failed. A rollout "
-                          "counts by this, not by the wish.",
-                          text(63)),
+      field<&S::revision>(
+          "revision",
+          "The revision that it was brought to: assigned, seen by its agent, nothing under way and nothing failed. A rollout "
+          "counts by this, not by the wish.",
+          text(63)),
       field<&S::host_ref>("hostRef", "The Host that it runs on, in the same namespace."),
       field<&S::node_ref>("nodeRef", "Its Node, in its cluster."),
       field<&S::failure_domain>("failureDomain", "Where its Host stands: <idc>/<rack>.", text(256)),

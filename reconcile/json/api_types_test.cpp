@@ -2,7 +2,6 @@
 // nothing that reads JSON.
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
-#include <regex>
 #include <set>
 #include <sstream>
 
@@ -78,7 +77,7 @@ template <class F>
 void walk(const std::string& path, const json& schema, const F& visit) {
   visit(path, schema);
   if (schema.contains("properties"))
-    for (const auto& [name, property] : schema["properties"].items()) walk(path + "." + name, property, visit);
+    for (const auto& [name, property] : schema["properties"].items()) walk(std::string(path).append(".").append(name), property, visit);
   if (schema.contains("items")) walk(path + "[]", schema["items"], visit);
 }
 template <class F>
@@ -162,13 +161,13 @@ TEST_CASE("names follow the API conventions", "[apis]") {
   walk_all([](const std::string& path, const json& schema) {
     if (!schema.contains("properties")) return;
     for (const auto& [name, property] : schema["properties"].items()) {
-      INFO(path + "." + name);
+      INFO(path << "." << name);
       CHECK((name[0] >= 'a' && name[0] <= 'z'));
       CHECK(name.find_first_of("_-") == std::string::npos);
     }
     if (!schema.contains("required")) return;
     for (const auto& name : schema["required"]) {
-      INFO(path + " requires " + name.get<std::string>());
+      INFO(path << " requires " << name.get<std::string>());
       CHECK(schema["properties"].contains(name.get<std::string>()));
     }
   });
@@ -218,7 +217,10 @@ TEST_CASE("columns and scale point at fields that are there", "[apis]") {
     const auto& root = version["schema"]["openAPIV3Schema"];
     // ".status.conditions[?(@.type==\"Ready\")].status" -> status, conditions[], status
     const auto resolves = [&root](const std::string& path) {
-      std::istringstream steps(std::regex_replace(path.substr(1), std::regex("\\[[^\\]]*\\]"), "[]"));
+      std::string bare = path.substr(1);
+      for (auto open = bare.find('['); open != std::string::npos; open = bare.find('[', open + 2))
+        bare.replace(open, bare.find(']', open) - open + 1, "[]");
+      std::istringstream steps(bare);
       const json* at = &root;
       for (std::string step; std::getline(steps, step, '.');) {
         const bool list = step.ends_with("[]");

@@ -69,8 +69,7 @@ bool Decoder::list(Value v, const Type& type, void* out) {
   if (v.get_array().get(array) != simdjson::SUCCESS) return wrong("expected a list");
   std::size_t i = 0;
   for (auto item : array) {
-    Value inner;
-    if (std::move(item).get(inner) != simdjson::SUCCESS || !value(inner, *type.item, type.grow(out))) {
+    if (item.error() != simdjson::SUCCESS || !value(item.value_unsafe(), *type.item, type.grow(out))) {
       wrong("broken JSON");
       return within("[" + std::to_string(i) + "]");
     }
@@ -87,7 +86,7 @@ bool Decoder::labels(Value v, Labels& out) {
     Value inner;
     if (entry.unescaped_key().get(key) != simdjson::SUCCESS) return wrong("broken JSON");
     const Text kept = pool_.intern(key);
-    if (std::move(entry.value()).get(inner) != simdjson::SUCCESS) return wrong("broken JSON");
+    if (entry.value().get(inner) != simdjson::SUCCESS) return wrong("broken JSON");
     json_type kind{};
     if (inner.type().get(kind) == simdjson::SUCCESS && kind == json_type::null) continue;
     if (!string(inner, text)) return within(kept);
@@ -189,7 +188,7 @@ bool Decoder::object(simdjson::ondemand::object o, const Type& type, void* out) 
     for (const Field& field : type.fields) {
       if (field.name != key) continue;
       Value inner;
-      if (std::move(entry.value()).get(inner) == simdjson::SUCCESS && value(inner, *field.type, field.at(out))) break;
+      if (entry.value().get(inner) == simdjson::SUCCESS && value(inner, *field.type, field.at(out))) break;
       wrong("broken JSON");
       return within(field.name);
     }

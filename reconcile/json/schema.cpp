@@ -243,9 +243,10 @@ void put_kind(std::string& out, const ApiKind& kind) {
   std::string rows, rules;
   put_rows(rows, rules, *kind.type, {});
   out += "| field | type | bounds | what it is |\n|---|---|---|---|\n" + rows + "\n";
+  std::string own;
   for (const Cel& cel : kind.type->checks)
-    if (!cel.message.empty()) rules = "- " + std::string(cel.message) + "\n" + rules;
-  if (!rules.empty()) out += "Rules that the API server checks:\n\n" + rules + "\n";
+    if (!cel.message.empty()) own.append("- ").append(cel.message).append("\n");
+  if (!own.empty() || !rules.empty()) out += "Rules that the API server checks:\n\n" + own + rules + "\n";
 }
 
 }  // namespace

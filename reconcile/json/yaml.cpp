@@ -168,7 +168,8 @@ Result<std::vector<std::string>> read(std::string_view yaml) {
   if (yaml.size() > max_bytes) return fail(Code::invalid, "YAML: longer than " + std::to_string(max_bytes >> 20) + " MiB");
   std::vector<std::string> out;
   try {
-    // A quoted scalar that isn't closed swallows the rest, and yaml-cpp 0.7 takes it if a line ends there; a marker inside of one it refuses.
+    // A quoted scalar that isn't closed swallows the rest, and yaml-cpp 0.7 takes it if a line ends there; a marker inside of one it
+    // refuses.
     std::istringstream stream(std::string(yaml).append(yaml.ends_with('\n') ? "...\n" : ""));
     YAML::Parser parser(stream);
     Writer writer;
