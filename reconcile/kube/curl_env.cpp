@@ -33,11 +33,12 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::size_t max_error_body = std::size_t{64} << 10;
-constexpr int max_tries = 3;       // of a read that the server asked to repeat later
-constexpr auto silent_peer = 20s;  // sent data that no one acknowledges, or keepalives that no one answers
-constexpr auto look_at_files = 10s, read_files = 60s;
+constexpr int max_tries = 3;        // of a read that the server asked to repeat later
+constexpr auto silent_peer = 20s;   // sent data that no one acknowledges, or keepalives that no one answers
+constexpr int looks_a_reading = 6;  // files are read when they look changed, and each 6th time anyway: once a minute
 constexpr auto longest_poll = 60s;
-constexpr std::size_t spare_handles = 32;
+constexpr std::size_t spare_handles = 16;
+constexpr long upload_buffer = 16L << 10;  // libcurl's least: bodies are small, and its 64 KiB would be kept by each spare
 
 MonoTime mono_now() {
   timespec t{};
@@ -131,10 +132,11 @@ struct Connection {
   int in_flight = 0;                           // without watches
   std::deque<std::uint64_t> waiting, watches;  // not on the wire yet; some may be over meanwhile
 
-  void refresh(MonoTime now, bool force) {
-    if (looked_once && !force && (now - looked < look_at_files)) return;
+  void refresh(MonoTime now, std::chrono::milliseconds interval, bool force) {
+    if (looked_once && !force && now - looked < interval) return;
     auto current = files_signature(credentials);
-    const bool again = !secrets || force || !looked_once || current != signature || (!current.empty() && now - read >= read_files);
+    const bool again =
+        !secrets || force || !looked_once || current != signature || (!current.empty() && now - read >= looks_a_reading * interval);
     looked_once = true;
     looked = now;
     if (!again) return;
@@ -463,7 +465,7 @@ void CurlEnv::Core::admit() {
 void CurlEnv::Core::send(const std::shared_ptr<Transfer>& t) {
   const auto now = mono_now();
   if (t->connection) {
-    t->connection->refresh(now, false);
+    t->connection->refresh(now, options.file_interval, false);
     t->secrets = t->connection->secrets;
   }
   t->begin_try(now);
@@ -489,6 +491,7 @@ void CurlEnv::Core::prepare(Transfer& t) {
   set(easy, CURLOPT_FOLLOWLOCATION, 0L);
   set(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);  // a proxy's reply is not the server's
   set(easy, CURLOPT_PIPEWAIT, 1L);                  // share the connection that is being made rather than open another
+  set(easy, CURLOPT_UPLOAD_BUFFERSIZE, upload_buffer);
   set(easy, CURLOPT_TCP_KEEPALIVE, 1L);
   set(easy, CURLOPT_TCP_KEEPIDLE, 15L);
   set(easy, CURLOPT_TCP_KEEPINTVL, 10L);
@@ -673,7 +676,7 @@ void CurlEnv::Core::failed(const std::shared_ptr<Transfer>& t, CURLcode code) {
 // A reply that says no.
 void CurlEnv::Core::refused(const std::shared_ptr<Transfer>& t) {
   if (t->status == 401 && t->connection && !t->reauthorized && !t->handed_out) {
-    t->connection->refresh(mono_now(), true);
+    t->connection->refresh(mono_now(), options.file_interval, true);
     if (t->connection->secrets != t->secrets) {  // others may have read them meanwhile
       t->reauthorized = true;
       return send_again(t, 0ms);

@@ -1,4 +1,5 @@
-// CurlEnv: the Env of production, over libcurl's multi interface: HTTP/2 over TLS, a connection for a server's watches and one for the rest.
+// CurlEnv: the Env of production, over libcurl's multi interface: HTTP/2 over TLS, a connection for a server's watches and one for the
+// rest.
 //
 //   CurlEnv env({.user_agent = "endstate/0.1.0"}, credentials);
 //   auto handle = env.call({.verb = Verb::list, .resource = &resource_of<Host>}, on_frame, on_end);
@@ -45,6 +46,7 @@ struct CurlEnvOptions {
   int max_queued = 10'000;               // calls that wait for that, of all connections; past it: Code::unavailable
   int max_connections = 128;             // TCP connections to one server; with HTTP/2 two are enough
   std::chrono::milliseconds connect_timeout{10'000};
+  std::chrono::milliseconds file_interval{10'000};  // how often files of credentials are looked at; read each 6th time anyway
   std::function<void(const Exchange&)> observer{};  // on the owner's thread
 };
 

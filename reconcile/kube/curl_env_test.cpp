@@ -367,6 +367,39 @@ TEST_CASE("at a 401 the token's file is read again, once", "[curl_env]") {
   CHECK_THAT(missing.message, Catch::Contains("tokenFile: can't read " + name));
 }
 
+TEST_CASE("files that change are read without a refusal, and a new certificate gets a new connection", "[curl_env]") {
+  std::string folder = (std::filesystem::temp_directory_path() / "files-XXXXXX").string();
+  REQUIRE(mkdtemp(folder.data()) != nullptr);
+  const auto store = [&](const std::string& name, std::string_view text) {
+    std::ofstream(folder + "/" + name, std::ios::trunc) << text;
+    return folder + "/" + name;
+  };
+  ScriptedServer server(
+      pki(),
+      [](Peer& peer) {
+        for (auto request = peer.request(); !request.empty(); request = peer.request())
+          peer.reply(200, request.substr(request.find("Bearer "), 10));
+      },
+      true);
+  auto credentials = to(server.url());
+  credentials.token = {.file = store("token", "one")};
+  credentials.client_certificate.file = store("c.crt", pki().client.certificate_pem());
+  credentials.client_key.file = store("c.key", pki().client.key_pem());
+  CurlEnv env({.file_interval = 1ms}, credentials);
+  CHECK(ask(env, get("/x")).body() == "Bearer one");
+  store("token", "two");
+  CHECK(ask(env, get("/x")).body() == "Bearer two");
+  CHECK(server.accepted() == 1);
+  const auto next = test::issue("client", "", &pki().ca);
+  store("c.crt", next.certificate_pem());
+  CHECK(ask(env, get("/x")).ok());  // half of the pair: what was read before serves
+  CHECK(server.accepted() == 1);
+  store("c.key", next.key_pem());
+  CHECK(ask(env, get("/x")).ok());
+  CHECK(server.accepted() == 2);
+  std::filesystem::remove_all(folder);
+}
+
 TEST_CASE("calls and silences end in time", "[curl_env]") {
   ScriptedServer server(pki(), [](Peer& peer) {
     for (auto request = peer.request(); !request.empty(); request = peer.request())
