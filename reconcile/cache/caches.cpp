@@ -23,7 +23,10 @@ struct Caches::Entry {
                   {.progressed = [this, &all] { progress(all, false); },
                    .relisted = [this] { ++relists; },
                    .undecodable = [this] { ++undecodable; },
-                   .history_broke = [this, &all] { progress(all, true); }},
+                   .history_broke = [this, &all] {
+                     progress(all, true);
+                     all.doubt(cluster);
+                   }},
                   all.log_) {}
   void progress(const Caches& all, bool broke) const {
     for (const auto& tell : all.progresses_) tell(cluster, store.kind(), broke);
@@ -83,14 +86,21 @@ std::uint64_t Caches::version(std::string_view cluster, const Resource& resource
 
 bool Caches::contradicts(std::string_view cluster, const Kind& kind, std::string_view name_space, std::string_view name,
                          std::string_view resource_version, MonoTime sent) {
-  auto* entry = const_cast<Entry*>(find_entry(cluster, *kind.resource));
+  const auto* entry = find_entry(cluster, *kind.resource);
   const auto cached = entry ? entry->store.get(name_space, name) : nullptr;
   if (!cached) return false;  // a selector may hide it
   const auto theirs = version_number(resource_version), ours = version_number(kind.meta(cached.get()).resource_version);
   const bool newer = theirs > ours && entry->reflector.version() >= theirs;
   const bool older = theirs < ours && theirs != 0 && entry->store.seen(name_space, name) < sent;
-  if (newer || older) entry->reflector.doubt();
+  if (newer || older) doubt(cluster);
   return newer || older;
+}
+
+void Caches::doubt(std::string_view cluster) {
+  std::vector<std::shared_ptr<Entry>> there;  // the reflectors call out
+  for (const auto& [slot, e] : entries_)
+    if (e->cluster == cluster) there.push_back(e);
+  for (const auto& e : there) e->reflector.doubt();
 }
 
 bool Caches::synced(std::string_view cluster) const {

@@ -69,9 +69,11 @@ class Caches final : public View {
   std::uint64_t version(std::string_view cluster, const Resource& resource) const;
   // Compares what a GET that was sent at `sent` has answered with the cache. An object can't be newer than a cache that claims to have
   // reached its version, nor older than what the cache had before the GET: then two histories were mixed (an etcd was restored, and has
-  // passed the old versions before our watch came back). No watch tells that; the kind is read again. True: so it was.
+  // passed the old versions before our watch came back). No watch tells that. True: so it was.
+  // What one kind shows is so of all: etcd is one. So every watch of that cluster is read again.
   bool contradicts(std::string_view cluster, const Kind& kind, std::string_view name_space, std::string_view name,
                    std::string_view resource_version, MonoTime sent);
+  void doubt(std::string_view cluster);
   Ref<void> find(std::string_view cluster, const Kind& kind, std::string_view name_space, std::string_view name) const {
     return get_any(cluster, kind, name_space, name);
   }

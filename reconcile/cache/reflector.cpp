@@ -65,10 +65,10 @@ void Reflector::stop() {
 }
 
 void Reflector::doubt() {
-  if (stopped_ || quorum_) return;  // it is being read already
-  quorum_ = true;
+  if (stopped_ || !synced_ || std::exchange(doubted_, true)) return;
+  quorum_ = other_history_ = true;
   if (hooks_.history_broke) hooks_.history_broke();
-  on_broken({Code::gone, "an object's version says that the watch has missed something"});
+  on_broken({Code::gone, "the versions show that a watch has missed something: all is read again"});
 }
 
 void Reflector::begin() {
@@ -96,7 +96,7 @@ Call Reflector::call(Verb verb, std::string query) const {
 // etcd); with one, with anything that is not older.
 void Reflector::stream() {
   phase_ = Phase::filling;
-  batch_.emplace(store_);
+  batch_.emplace(store_, !other_history_);
   events_ = 0;
   opened_ = env_.now().mono;
   const auto length = options_.watch_length.count() + static_cast<std::int64_t>(env_.random() % (options_.watch_length.count() + 1));
@@ -112,7 +112,7 @@ void Reflector::stream() {
 // quorum read when that failed.
 void Reflector::list() {
   phase_ = Phase::listing;
-  batch_.emplace(store_);
+  batch_.emplace(store_, !other_history_);
   list_version_.clear();
   opened_ = env_.now().mono;
   std::string more;
@@ -182,9 +182,8 @@ void Reflector::on_change(EventType type, Ref<void> object) {
     return;
   }
   if (const auto number = version_number(version); number != 0 && number < number_) {
-    quorum_ = true;
-    if (hooks_.history_broke) hooks_.history_broke();
-    return on_broken({Code::gone, "resource versions moved backwards, from " + version_ + " to " + version});
+    log_(Level::warning, "resource versions moved backwards", {{"from", version_}, {"to", version}});
+    return doubt();
   }
   reach(version);
   if (type == EventType::deleted)
@@ -231,11 +230,15 @@ void Reflector::swap_in(std::string_view version) {
   batch_.reset();
   reach(version);
   synced_ = true;
-  quorum_ = false;
+  quorum_ = doubted_ = other_history_ = false;
   failed_streams_ = 0;
   last_error_.clear();
   if (big) malloc_trim(0);  // glibc keeps the spike of a list otherwise
-  if (backwards && hooks_.history_broke) hooks_.history_broke();
+  if (backwards && hooks_.history_broke) {
+    doubted_ = true;  // the others are; this one has just been read
+    hooks_.history_broke();
+    doubted_ = false;
+  }
   if (hooks_.relisted) hooks_.relisted();
   if (hooks_.progressed) hooks_.progressed();
 }
@@ -274,7 +277,7 @@ void Reflector::on_broken(Error error) {
         {"code", std::string(code_name(error.code))},
         {"error", error.message}});
   if (phase == Phase::watching && lasted > 30s) backoff_ = 0ms;
-  if (version_too_large(error)) quorum_ = true;
+  if (version_too_large(error)) quorum_ = other_history_ = true;
   const bool later = error.code == Code::throttled || error.code == Code::unavailable || error.code == Code::maybe_done;
   if (phase == Phase::watching && later && !version_too_large(error)) return rest(error.retry_after, &Reflector::watch);
   if (phase == Phase::filling) {

@@ -99,6 +99,8 @@ class Reflector {
   bool streaming_;
   bool stopped_ = false;
   bool synced_ = false;
+  bool doubted_ = false;  // no other word of it until it has been read
+  bool other_history_ = false;  // perhaps: then equal versions prove nothing
   bool quorum_ = false;       // the next read asks for the newest state, whatever it costs the server
   int failed_streams_ = 0;    // in a row
   std::string version_;       // last seen, "" before the first

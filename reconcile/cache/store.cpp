@@ -141,7 +141,7 @@ void Store::remove(std::string_view name_space, std::string_view name) {
 void Store::Batch::add(Ref<void> object, MonoTime now) {
   const ObjectMeta& m = store_->meta(object);
   const auto it = store_->find(m.name_space.view(), m.name.view());
-  if (it != store_->records_.end()) {
+  if (share_ && it != store_->records_.end()) {
     const ObjectMeta& old = store_->meta(it->object);
     if (old.uid == m.uid && old.resource_version == m.resource_version && compare(old, m.name_space.view(), m.name.view()) == 0) {
       object = it->object;

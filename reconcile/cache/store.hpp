@@ -45,7 +45,8 @@ class Store {
   // store holds is shared with it, so that a relist of an unchanged cluster costs no memory.
   class Batch {
    public:
-    explicit Batch(const Store& store) : store_(&store) {}
+    // share: not after the server's history may have been another's, where the same version can have held something else.
+    explicit Batch(const Store& store, bool share = true) : store_(&store), share_(share) {}
     void add(Ref<void> object, MonoTime now);
     void keep(std::string_view name_space, std::string_view name);  // the record as it stands, if there is one: it could not be decoded
     void erase(std::string_view name_space, std::string_view name);
@@ -59,6 +60,7 @@ class Store {
     };
     const Store* store_;
     std::vector<Item> records_;
+    bool share_;
     bool sorted_ = true;
     void sort();
   };

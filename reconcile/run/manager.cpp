@@ -426,10 +426,14 @@ struct Manager::Impl {
     --passes;
     measure(*runners[i], state, result);
     waits.add({i, key}, open);
-    state.stale_timer = env.at(env.now().mono + options.stale_limit, [this, i, key] {
+    state.stale_timer = env.at(env.now().mono + options.stale_limit, [this, i, key, open] {
       log(Level::warning, "the cache has not reached what was written", {{"loop", runners[i]->name}, {"object", key.str()}});
       metrics.add("stale_total", "Keys that went on with an old cache, as it did not catch up in time.", {{"loop", runners[i]->name}});
+      // It should have in seconds: perhaps it follows another history than the one that was written to.
+      std::set<std::string> clusters;
+      for (const auto& w : open) clusters.insert(w.cluster);
       waits.drop({i, key});
+      for (const auto& cluster : clusters) caches.doubt(cluster);
       back(i, key);
     });
     const auto held = std::exchange(state.pass, nullptr);
