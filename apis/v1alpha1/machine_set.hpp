@@ -139,7 +139,7 @@ consteval auto describe(const RolloutStep*) {
       "A step of a rollout.", field<&S::name>("name", "Its name, for status and for promotion.", slot_name),
       field<&S::updated>("updated",
                          "How many machines have the new revision at its end: a count, or a share rounded up (under 100%: at least 1, at "
-                         "most all but one). More than the step before.",
+                         "most all but one). No fewer than in the step before.",
                          {.required = true, .minimum = 1, .maximum = 100'000, .max_length = 4, .pattern = "^(100|[1-9][0-9]?)%$"}),
       field<&S::max_failed>("maxFailed", "More failed machines than this, of all that were updated, reject the revision; unset: 0.", share),
       field<&S::pause>("pause", "A wait after it; absent: none."),
