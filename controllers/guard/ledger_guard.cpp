@@ -217,6 +217,11 @@ class LedgerGuard::Book {
   // Answers everyone of the batch. They may ask again from inside: the book is ready for it.
   void finish(Result<std::vector<Verdict>> result) {
     reading_ = false;
+    // Nothing risky happens without the guard: why must be seen, but once, not with every try.
+    const std::string error = result ? std::string() : result.error().message;
+    if (!error.empty() && error != last_error_)
+      guard_.log_(reconcile::Level::warning, "permits can't be given", {{"cluster", cluster_.str()}, {"error", error}});
+    last_error_ = error;
     auto batch = std::exchange(batch_, {});
     auto next = result ? result->begin() : std::vector<Verdict>::iterator();
     for (auto& w : batch) {
@@ -244,7 +249,7 @@ class LedgerGuard::Book {
   std::optional<api::GuardLedger> ledger_;  // the newest that we know
   bool trusted_ = true, storing_ = false, reading_ = false;
   int tries_ = 0;
-  std::string body_;
+  std::string body_, last_error_;
   reconcile::MonoTime not_before_{};
   reconcile::Handle call_, timer_, sweep_;
 };

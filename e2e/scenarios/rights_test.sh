@@ -24,6 +24,7 @@ may $operator create machines.endstate.dev -n default
 may $operator patch machinesets.endstate.dev --subresource=status -n default
 may $operator create hostassignments.endstate.dev
 may $operator create guardledgers.endstate.dev -n default
+may $operator update guardledgers.endstate.dev --subresource=status -n default
 may $operator create controllerrevisions.apps -n default
 may $operator create pods --subresource=eviction -n default
 may $operator delete nodes
