@@ -57,7 +57,7 @@ Result<std::string> decode_base64(std::string_view text) {
     ERR_clear_error();
     return fail(Code::invalid, "is not base64");
   }
-  out.resize(static_cast<std::size_t>(size + rest));
+  out.resize(static_cast<std::size_t>(size) + static_cast<std::size_t>(rest));
   return out;
 }
 

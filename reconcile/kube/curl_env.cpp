@@ -266,7 +266,7 @@ struct CurlEnv::Core : std::enable_shared_from_this<CurlEnv::Core> {
   void turn();
   int milliseconds_to_wait();
   void cancel(What what, std::uint64_t id);
-  std::uint64_t start(std::shared_ptr<Transfer> transfer, std::optional<Error> refusal);
+  std::uint64_t start(const std::shared_ptr<Transfer>& t, std::optional<Error> refusal);
   Result<void> connect(const std::string& cluster, Credentials credentials);
   void disconnect(const std::string& cluster);
   std::uint64_t compute(std::function<std::function<void()>()> work);
@@ -423,7 +423,7 @@ void CurlEnv::Core::cancel(What what, std::uint64_t id) {
   t->result.reset();
 }
 
-std::uint64_t CurlEnv::Core::start(std::shared_ptr<Transfer> t, std::optional<Error> refusal) {
+std::uint64_t CurlEnv::Core::start(const std::shared_ptr<Transfer>& t, std::optional<Error> refusal) {
   t->id = ++last_id;
   transfers.emplace(t->id, t);
   if (!refusal && waiting >= static_cast<std::size_t>(std::max(options.max_queued, 1)))
@@ -914,7 +914,7 @@ Handle CurlEnv::call(Call call, std::function<void(std::string_view frame)> fram
     refusal = Error{Code::unavailable, t->label + ": cluster '" + call.cluster + "' is not connected", {}, {}};
   call.body.clear();
   t->call = std::move(call);
-  return core_->handle(Core::What::transfer, core_->start(std::move(t), std::move(refusal)));
+  return core_->handle(Core::What::transfer, core_->start(t, std::move(refusal)));
 }
 
 Handle CurlEnv::http(HttpCall call, std::function<void(Result<std::string>)> end) {
@@ -942,7 +942,7 @@ Handle CurlEnv::http(HttpCall call, std::function<void(Result<std::string>)> end
   for (const auto* text : {&t->plain.method, &t->plain.content_type, &t->plain.bearer_token})
     if (text->find_first_of("\r\n") != std::string::npos)
       refusal = Error{Code::invalid, "an HTTP call may have no line breaks in its headers", {}, {}};
-  return core_->handle(Core::What::transfer, core_->start(std::move(t), std::move(refusal)));
+  return core_->handle(Core::What::transfer, core_->start(t, std::move(refusal)));
 }
 
 Handle CurlEnv::compute(std::function<std::function<void()>()> job) {

@@ -159,9 +159,7 @@ Result<void> ListSplitter::step_between(char c) {
     case At::colon:
       if (c == ':') return at_ = At::value, Result<void>();
       break;
-    case At::value:
-      begin_value(c);
-      return {};
+    case At::value: begin_value(c); return {};
     case At::comma_or_end:
       if (c == ',') return at_ = At::key, Result<void>();
       if (c == '}') return at_ = At::end, Result<void>();
@@ -173,8 +171,7 @@ Result<void> ListSplitter::step_between(char c) {
       if (c == ',') return at_ = At::item, Result<void>();
       if (c == ']') return at_ = At::comma_or_end, Result<void>();
       break;
-    default:
-      break;
+    default: break;
   }
   return fail(Code::invalid, at_ == At::end ? "the list is followed by something else" : "the reply is not a JSON list");
 }
