@@ -181,7 +181,15 @@ class Planner {
     st.phase = RolloutPhase::progressing;
     st.message = "step " + step.name.str() + ": " + std::to_string(tally[Standing::good]) + " of " + std::to_string(target) +
                  " machines have revision " + update_.str() + " and are available";
-    if (!satisfied(step, tally)) return false;
+    if (!satisfied(step, tally)) {
+      if (tally.at == 0 && c_.need > 0 && !step.last && !candidates_remain())
+        c_.waiting =
+            Problem{api::reason::no_machine_to_update,
+                    "step " + step.name.str() + ": no machine with a host that answers is there to try revision " + update_.str() + " on",
+                    {},
+                    {}};
+      return false;
+    }
     if (st.pause_start_time == WallTime{}) st.pause_start_time = s_.now;
     if (!gate(step)) return false;
     return pass(step, index, tally);
@@ -294,12 +302,17 @@ class Planner {
     note(false, "RolloutComplete", "every machine has revision " + update_.str());
   }
 
-  void reject(std::string_view reason, const std::string& message, bool by_hand) {
+  void reject(std::string_view reason, const std::string& what, bool by_hand) {
     auto& st = c_.status;
+    const auto message = what + brings();
     c_.need = c_.excess = c_.quota = 0;
     c_.new_machines = c_.current;
     if (c_.rejected.size() >= max_rejected) c_.rejected.erase(c_.rejected.begin());
-    c_.rejected.push_back({.revision = update_, .step = st.step, .reason = reason, .message = Text(message), .time = s_.now});
+    c_.rejected.push_back({.revision = update_,
+                           .step = st.step,
+                           .reason = reason,
+                           .message = Text(std::string_view(message).substr(0, 1024)),
+                           .time = s_.now});
     note(true, "RevisionRejected", "revision " + update_.str() + " at step " + st.step.str() + ": " + message);
     close_history(ChangeResult::rejected);
     st.phase = by_hand || may_roll_back(count(update_).at) ? RolloutPhase::rolling_back : RolloutPhase::paused;
@@ -357,6 +370,19 @@ class Planner {
     st.failed = tally[Standing::failed];
     st.lost = tally[Standing::lost];
     st.target = target;
+  }
+
+  // What the revision changes, for people: the failure's own words seldom name the version.
+  std::string brings() const {
+    const auto *to = revisions_.find(update_), *from = revisions_.find(c_.current);
+    std::string out;
+    if (!to || !from) return out;
+    const auto& had = from->template_.spec.packages;
+    for (const auto& slot : to->template_.spec.packages)
+      if (std::find(had.begin(), had.end(), slot) == had.end())
+        out.append(out.empty() ? " (it brings " : ", ").append(slot.name.view()).append(" ").append(slot.version_ref.name.view());
+    if (!out.empty()) out.append(")");
+    return out;
   }
 
   const api::RejectedRevision* rejection() const {

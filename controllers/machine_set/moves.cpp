@@ -88,19 +88,24 @@ class Mover {
  private:
   bool mine(const Fact& f) const { return !going_.contains(&f); }
   bool goes_back(const Fact& f) const {
-    if (f.revision == course_.current || (course_.way == Course::Way::forward && f.revision == revisions_.update)) return false;
-    return course_.everyone_back || (!f.revision.empty() && course_.is_rejected(f.revision));
+    if (course_.everyone_back) return !(f.revision == course_.current);
+    if (f.revision == course_.current || f.revision == revisions_.update) return false;  // update's: as its own course says
+    return !f.revision.empty() && course_.is_rejected(f.revision);
   }
 
-  // A machine that failed at this revision before somebody said retry: its own loop must be told.
+  // It failed at the update revision before this rollout of it began (somebody said retry, or came back to it): it needs another attempt.
+  bool failed_before(const Fact& f) const {
+    const auto& last = f.machine->status.last_operation;
+    return f.revision == revisions_.update && !f.in_flight && !f.settled && last && last->revision == f.revision &&
+           (last->result == api::OperationResult::failed || last->result == api::OperationResult::lost) &&
+           last->end_time < course_.status.start_time && mine(f);
+  }
+  bool moves_forward() const { return course_.way == Course::Way::forward && course_.need + course_.quota > 0; }
+
   void retry_failed() {
-    if (course_.way != Course::Way::forward || course_.need + course_.quota == 0) return;
+    if (!moves_forward()) return;
     for (const auto& f : facts_.live) {
-      const auto& last = f.machine->status.last_operation;
-      if (!(f.revision == revisions_.update) || f.in_flight || !last || !(last->revision == f.revision) ||
-          last->result == api::OperationResult::succeeded || last->end_time >= course_.status.start_time || !mine(f) ||
-          f.machine->metadata.annotations.get(api::annotation::retry) == f.revision.view() || left_ == 0)
-        continue;
+      if (!failed_before(f) || f.machine->metadata.annotations.get(api::annotation::retry) == f.revision.view() || left_ == 0) continue;
       --left_;
       out_.actions.push_back(retry_machine(*f.machine, f.revision));
     }
@@ -180,7 +185,7 @@ class Mover {
   // Recreate: old machines go as their places are covered. Never more than this step replaces.
   void replace() {
     const bool back = course_.everyone_back;
-    if (!back && (course_.way != Course::Way::forward || course_.quota == 0)) return;
+    if (!back && !moves_forward()) return;
     const auto& goal = back ? course_.current : revisions_.update;
     std::vector<const Fact*> old;
     for (const auto& f : facts_.live)
@@ -197,6 +202,11 @@ class Mover {
       old.insert(old.end(), well.begin(), well.end());
     }
     auto may_go = max_deleting - static_cast<std::int64_t>(facts_.deleting.size() + going_.size());
+    for (const auto& f : facts_.live) {
+      if (back || may_go <= 0 || !failed_before(f) || f.protected_ || !take(f)) continue;
+      --may_go;
+      out_.actions.push_back(delete_machine(*f.machine, "it failed at revision " + goal.str() + " before: another one tries"));
+    }
     for (const auto* f : old) {
       if (removable <= 0 || may_go <= 0) break;
       if (!take(*f)) continue;

@@ -144,7 +144,6 @@ Planned drive(const Snapshot& s, Revisions revisions, const Facts& facts) {
   auto& plan = out.plan;
   const auto blocked = preflight(s);
   auto course = plan_course(s, revisions, facts, blocked);
-  if (blocked && blocked->reason == api::reason::invalid_spec) revisions.actions.clear();
   add(plan, std::move(revisions.actions));
   for (auto& a : course.actions) {
     a.stage = 2;  // asked-for things are taken off last, when they are done
@@ -183,6 +182,12 @@ Planned plan_in_full(const Snapshot& s) {
     return first;
   }
   auto revisions = plan_revisions(s);
+  if (!s.set->metadata.deleting() && !is_paused(s) && revisions.is_new()) {
+    // Recorded before the status names it: a status that leads to a revision that nobody knows could lead nowhere.
+    Planned first;
+    first.plan.actions = std::move(revisions.actions);
+    return first;
+  }
   const auto facts = judge(s, revisions);
   if (s.set->metadata.deleting()) return tear_down(s, revisions, facts);
   if (is_paused(s)) return stand_still(s, revisions, facts);

@@ -61,17 +61,21 @@ Text free_hash(const Snapshot& s, const std::string& canonical) {
   return hash;
 }
 
-// The status is lost (a restored backup, an edit by hand): what most machines have is the best guess of what went through last.
+// What most machines have: the best guess of what went through last when the status doesn't say (a restored backup, an edit by hand), or
+// says one that isn't recorded and that no machine has.
 Text most_common(const Snapshot& s) {
   std::map<std::string_view, std::size_t> counts;
   for (const auto& m : s.machines) ++counts[m->metadata.labels.get(api::label::revision)];
-  const auto known = [&](std::string_view hash) {
-    return std::any_of(s.revisions.begin(), s.revisions.end(), [&](const Revision& r) { return r.hash == hash; });
-  };
   std::string_view best;
-  for (const auto& [hash, count] : counts)
-    if (known(hash) && (best.empty() || count > counts[best])) best = hash;
+  for (const auto& r : s.revisions)
+    if (const auto it = counts.find(r.hash.view()); it != counts.end() && (best.empty() || it->second > counts[best])) best = r.hash;
   return best;
+}
+
+bool is_known(const Snapshot& s, const Text& hash) {
+  return std::any_of(s.revisions.begin(), s.revisions.end(), [&](const Revision& r) { return r.hash == hash; }) ||
+         std::any_of(s.machines.begin(), s.machines.end(),
+                     [&](const auto& m) { return m->metadata.labels.get(api::label::revision) == hash.view(); });
 }
 
 }  // namespace
@@ -99,7 +103,7 @@ Revisions plan_revisions(const Snapshot& s) {
     if (same->number < newest) out.actions.push_back(raise_number(*s.set, *same, newest + 1));
     out.update = same->hash;
   }
-  if (out.current.empty()) out.current = most_common(s);
+  if (out.current.empty() || !is_known(s, out.current)) out.current = most_common(s);
   if (out.current.empty()) out.current = out.update;
   return out;
 }

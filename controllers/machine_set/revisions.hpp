@@ -14,6 +14,7 @@ struct Revisions {
   Text update;                // of the template
   Text current;               // of the last change that went through; the template's, when nothing is known
   std::vector<reconcile::Action> actions;
+  bool is_new() const { return !actions.empty() && actions.front().verb == reconcile::Verb::create; }
 
   const Revision* find(std::string_view hash) const {
     for (const auto& r : all)

@@ -255,6 +255,7 @@ class World {
       // The reached count never falls, but by a rejection or a partition.
       const bool leaves_update = old == status.update_revision && !(status.update_revision == status.current_revision) && !by_hand;
       if (leaves_update) REQUIRE((is_rejected(old) || scene_.set.spec.rollout.partition.value_or(0) > 0));
+      if (leaves_update && is_rejected(old)) REQUIRE(status.rollout->phase == api::RolloutPhase::rolling_back);
       if (r.hash == status.update_revision && !(status.update_revision == status.current_revision)) {
         REQUIRE(status.rollout->revision == r.hash);
         REQUIRE(at(r.hash) < std::max(status.rollout->target, target_of(*status.rollout)));
@@ -409,8 +410,9 @@ class World {
       if (phase == api::RolloutPhase::paused) {
         REQUIRE(stands);
       } else {
-        REQUIRE(phase == api::RolloutPhase::rolled_back);
-        REQUIRE(have(st.current_revision));
+        // Machines that work are not given up for a current revision that is bad itself.
+        REQUIRE((phase == api::RolloutPhase::rolled_back || (phase == api::RolloutPhase::rolling_back && is_bad(st.current_revision))));
+        if (phase == api::RolloutPhase::rolled_back) REQUIRE(have(st.current_revision));
       }
       return;
     }

@@ -134,6 +134,13 @@ struct Scene {
   }
 };
 
+// A set without machines yet, whose template is recorded.
+inline Scene unborn(std::int64_t replicas, std::string_view version) {
+  Scene scene;
+  scene.set = set_of(replicas, version);
+  scene.revisions = {revision_of(template_of(version), 1)};
+  return scene;
+}
 // A set of `replicas` machines that all do their work at `version`; the status says so.
 inline Scene settled(std::int64_t replicas, std::string_view version) {
   Scene scene;
