@@ -11,7 +11,7 @@ setup: ## install what is missing: Debian packages, Kubernetes binaries (from Go
 
 build: ## compile the programs into build/bin
 	@hack/setup.sh --without-helm
-	@hack/build.sh
+	@hack/build.sh release programs
 
 up: build ## start Kubernetes, the operator and a fleet of SIM_HOSTS=200 simulated hosts, all on loopback
 	@hack/up.sh

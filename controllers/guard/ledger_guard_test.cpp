@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "apis/v1alpha1/cluster.hpp"
 #include "reconcile/cache/caches.hpp"
 #include "reconcile/json/decode.hpp"
 #include "reconcile/json/encode.hpp"

@@ -142,7 +142,7 @@ nothing_left() {
 }
 
 # --- set-up --------------------------------------------------------------------------------------------------------------------------------
-[[ -n ${DEMO_NO_BUILD:-} ]] || hack/build.sh
+[[ -n ${DEMO_NO_BUILD:-} ]] || hack/build.sh release programs
 hack/up.sh
 hosts() { kubectl get hosts.endstate.dev -o name | wc -l; }
 fleet_size=$(hosts)
