@@ -23,10 +23,11 @@ struct Caches::Entry {
                   {.progressed = [this, &all] { progress(all, false); },
                    .relisted = [this] { ++relists; },
                    .undecodable = [this] { ++undecodable; },
-                   .history_broke = [this, &all] {
-                     progress(all, true);
-                     all.doubt(cluster);
-                   }},
+                   .history_broke =
+                       [this, &all] {
+                         progress(all, true);
+                         all.doubt(cluster);
+                       }},
                   all.log_) {}
   void progress(const Caches& all, bool broke) const {
     for (const auto& tell : all.progresses_) tell(cluster, store.kind(), broke);
@@ -94,6 +95,15 @@ bool Caches::contradicts(std::string_view cluster, const Kind& kind, std::string
   const bool older = theirs < ours && theirs != 0 && entry->store.seen(name_space, name) < sent;
   if (newer || older) doubt(cluster);
   return newer || older;
+}
+
+bool Caches::agrees(std::string_view cluster, const Kind& kind, std::string_view name_space, std::string_view name,
+                    std::uint64_t version) const {
+  const auto* entry = find_entry(cluster, *kind.resource);
+  const auto cached = entry ? entry->store.get(name_space, name) : nullptr;
+  if (!cached || entry->reflector.version() < version) return true;
+  const auto ours = version_number(kind.meta(cached.get()).resource_version);
+  return ours == 0 || ours >= version;
 }
 
 void Caches::doubt(std::string_view cluster) {

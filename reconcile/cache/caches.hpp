@@ -74,6 +74,8 @@ class Caches final : public View {
   bool contradicts(std::string_view cluster, const Kind& kind, std::string_view name_space, std::string_view name,
                    std::string_view resource_version, MonoTime sent);
   void doubt(std::string_view cluster);
+  // The same of a write of ours that got that version: false when the cache claims to have reached it and holds an older object.
+  bool agrees(std::string_view cluster, const Kind& kind, std::string_view name_space, std::string_view name, std::uint64_t version) const;
   Ref<void> find(std::string_view cluster, const Kind& kind, std::string_view name_space, std::string_view name) const {
     return get_any(cluster, kind, name_space, name);
   }

@@ -99,12 +99,12 @@ class Reflector {
   bool streaming_;
   bool stopped_ = false;
   bool synced_ = false;
-  bool doubted_ = false;  // no other word of it until it has been read
+  bool doubted_ = false;        // no other word of it until it has been read
   bool other_history_ = false;  // perhaps: then equal versions prove nothing
-  bool quorum_ = false;       // the next read asks for the newest state, whatever it costs the server
-  int failed_streams_ = 0;    // in a row
-  std::string version_;       // last seen, "" before the first
-  std::uint64_t number_ = 0;  // the same as a number
+  bool quorum_ = false;         // the next read asks for the newest state, whatever it costs the server
+  int failed_streams_ = 0;      // in a row
+  std::string version_;         // last seen, "" before the first
+  std::uint64_t number_ = 0;    // the same as a number
   std::optional<Store::Batch> batch_;
   std::string list_version_;
   bool broken_ = true;

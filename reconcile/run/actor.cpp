@@ -302,7 +302,7 @@ class Actor::Pass : public std::enable_shared_from_this<Pass> {
 
   void wait_version(const std::string& cluster, const Kind* kind, const Key& key, std::string_view version) {
     const auto number = version_number(version);
-    if (number > actor_.caches_.version(cluster, *kind->resource)) result_.waits.push_back({cluster, kind, key, number, {}});
+    if (actor_.caches_.watches(cluster, *kind->resource)) result_.waits.push_back({cluster, kind, key, number, {}});
   }
   void wait_gone(const std::string& cluster, const Kind* kind, const Key& key, Text uid) {
     const auto cached = actor_.caches_.find(cluster, *kind, key.name_space.view(), key.name.view());

@@ -48,7 +48,8 @@ struct Manager::Impl {
     std::optional<MonoTime> differs_since;  // the status that settles
     std::shared_ptr<const Plan> plan;       // of the pass that runs
     Handle pass;                            // whatever runs now
-    Handle stale_timer;                     // while it waits for the caches
+    std::vector<Wait> waits;                // what it waits for in the caches ...
+    Handle stale_timer;                     // ... and for how long at most
     MonoTime started{};
     bool running = false;
   };
@@ -152,7 +153,7 @@ struct Manager::Impl {
   }
   void on_disconnected(const std::string& cluster) {
     caches.drop(cluster);
-    release(waits.forget(cluster));
+    release(waits.forget(cluster), true);
     on_connection(cluster);
     askers.erase(cluster);
   }
@@ -179,7 +180,7 @@ struct Manager::Impl {
   }
   void on_progress(std::string_view cluster, const Kind& kind, bool broke) {
     if (broke)
-      release(waits.forget(cluster, kind.resource));
+      release(waits.forget(cluster, kind.resource), true);
     else if (waits.size() > 0)
       release(waits.reached(cluster, *kind.resource, caches.version(cluster, *kind.resource)));
     if (!synced && cluster.empty() && caches.synced("")) {
@@ -419,13 +420,17 @@ struct Manager::Impl {
     std::vector<Wait> open;
     for (const auto& w : after)
       if (!over(w)) open.push_back(w);
-    if (open.empty() || stopping) return end(i, key, result);
+    if (open.empty() || stopping) {
+      if (!agree(after)) runners[i]->queue.add(key, Priority::high, env.now().mono);
+      return end(i, key, result);
+    }
     auto& state = runners[i]->keys[key];
     state.running = false;
     state.plan.reset();
     --passes;
     measure(*runners[i], state, result);
     waits.add({i, key}, open);
+    state.waits = after;
     state.stale_timer = env.at(env.now().mono + options.stale_limit, [this, i, key, open] {
       log(Level::warning, "the cache has not reached what was written", {{"loop", runners[i]->name}, {"object", key.str()}});
       metrics.add("stale_total", "Keys that went on with an old cache, as it did not catch up in time.", {{"loop", runners[i]->name}});
@@ -433,7 +438,9 @@ struct Manager::Impl {
       std::set<std::string> clusters;
       for (const auto& w : open) clusters.insert(w.cluster);
       waits.drop({i, key});
+      runners[i]->keys[key].waits.clear();
       for (const auto& cluster : clusters) caches.doubt(cluster);
+      add(i, key, Priority::high);
       back(i, key);
     });
     const auto held = std::exchange(state.pass, nullptr);
@@ -444,12 +451,24 @@ struct Manager::Impl {
     const auto object = caches.find(w.cluster, *w.kind, w.key.name_space.view(), w.key.name.view());
     return !object || w.kind->meta(object.get()).uid != w.gone_uid;
   }
-  void release(const std::vector<Waits::Waiter>& waiters) {
+  // `anew`: what they wrote will never come (a broken history, a lost connection), so nothing else would bring them back.
+  void release(const std::vector<Waits::Waiter>& waiters, bool anew = false) {
     for (const auto& [i, key] : waiters) {
-      const auto it = runners[i]->keys.find(key);
-      if (it != runners[i]->keys.end()) it->second.stale_timer.reset();
+      auto& state = runners[i]->keys[key];
+      state.stale_timer.reset();
+      if (!agree(std::exchange(state.waits, {})) || anew) add(i, key, Priority::high);
       back(i, key);
     }
+  }
+  // A cache that has passed our write without having it follows another history (an etcd that was restored): all of it is read again.
+  bool agree(const std::vector<Wait>& done) {
+    bool good = true;
+    for (const auto& w : done) {
+      if (!w.gone_uid.empty() || caches.agrees(w.cluster, *w.kind, w.key.name_space.view(), w.key.name.view(), w.version)) continue;
+      good = false;
+      caches.doubt(w.cluster);
+    }
+    return good;
   }
   void end(std::size_t i, const Key& key, std::string_view result) {
     auto& state = runners[i]->keys[key];
