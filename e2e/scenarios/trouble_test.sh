@@ -61,7 +61,10 @@ spec:
   selector: {matchLabels: {pool: early}}
   template:
     metadata: {labels: {pool: early}}
-    spec: {packages: [{name: kubelet, versionRef: {name: kubelet-later}}]}
+    spec:
+      packages:
+      - {name: runtime, versionRef: {name: containerd-1.7.20}} # what the kubelet requires
+      - {name: kubelet, versionRef: {name: kubelet-later}}
 YAML
 check "a Cluster that isn't there is named" until_ 30 condition_has machineset/early Stalled later
 kubectl_admin apply -f - >/dev/null <<'YAML'
