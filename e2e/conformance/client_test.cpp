@@ -351,7 +351,7 @@ struct Follower {
           names.insert(metadata["name"].get<std::string>());
           version = metadata["resourceVersion"];
         },
-        [this](Result<void> result) {
+        [this](const Result<void>& result) {
           failed = failed || !result;
           if (result) follow();
         });
@@ -366,6 +366,7 @@ TEST_CASE("hundreds of calls, a big list and watches share connections", "[integ
   const auto listed = ask(run.env, run.on(Verb::list, "", nullptr, run.selector()));
   const std::string now = json::parse(listed.frames.back())["metadata"]["resourceVersion"];
   std::vector<Follower> followers;
+  followers.reserve(8);
   for (int i = 0; i < 8; ++i) followers.push_back({run.env, run.on(Verb::watch, ""), run.selector(), now});
   for (auto& follower : followers) follower.follow();
 

@@ -498,7 +498,7 @@ TEST_CASE("a dropped handle's callbacks never run again", "[curl_env]") {
   });
   auto env = std::make_unique<CurlEnv>(CurlEnvOptions{}, to(server.url()));
   int frames = 0, ends = 0;
-  const auto count_end = [&](Result<void>) { ++ends; };
+  const auto count_end = [&](const Result<void>&) { ++ends; };
   const auto count = [&](std::string_view) { ++frames; };
 
   SECTION("before anything has happened") {
@@ -538,7 +538,7 @@ TEST_CASE("a dropped handle's callbacks never run again", "[curl_env]") {
   SECTION("inside its end") {
     Handle handle;
     int told = 0;
-    handle = env->call(get("/x"), count, [&](Result<void>) {
+    handle = env->call(get("/x"), count, [&](const Result<void>&) {
       ++told;
       handle.reset();
     });
@@ -649,10 +649,11 @@ TEST_CASE("calls wait for their turn, watches don't, and the queue has a bound",
   CurlEnv env({.max_in_flight = 3, .max_queued = 50}, to(server.url()));
   int ok = 0, full = 0, events = 0;
   std::vector<Handle> handles;
+  handles.reserve(60);
   for (int i = 0; i < 60; ++i)
     handles.push_back(env.call(
         get("/x"), [](std::string_view) {},
-        [&](Result<void> result) {
+        [&](const Result<void>& result) {
           if (result)
             ++ok;
           else if (result.error().code == Code::unavailable)
@@ -665,13 +666,13 @@ TEST_CASE("calls wait for their turn, watches don't, and the queue has a bound",
   CHECK(most == 3);
   for (int i = 0; i < 10; ++i)
     handles.push_back(env.call(
-        watch(), [&](std::string_view) { ++events; }, [](Result<void>) {}));
+        watch(), [&](std::string_view) { ++events; }, [](const Result<void>&) {}));
   run_until(env, [&] { return events == 10; });
   CHECK(ask(env, get("/x")).ok());
   handles.clear();
   for (int i = 0; i < 40; ++i)
     handles.push_back(env.call(
-        get("/x"), [](std::string_view) {}, [](Result<void>) {}));
+        get("/x"), [](std::string_view) {}, [](const Result<void>&) {}));
   handles.clear();  // what was cancelled leaves its place
   CHECK(ask(env, get("/x")).ok());
 }
@@ -767,7 +768,7 @@ TEST_CASE("stop is heard from anywhere, and exceptions are the caller's", "[curl
   CurlEnv calling({}, to(server.url()));
   int ends = 0;
   const auto handle = calling.call(
-      list(), [](std::string_view) { throw std::domain_error("a bug"); }, [&](Result<void>) { ++ends; });
+      list(), [](std::string_view) { throw std::domain_error("a bug"); }, [&](const Result<void>&) { ++ends; });
   CHECK_THROWS_AS(calling.run(), std::domain_error);
   CHECK(ask(calling, get("/x")).ok());
   CHECK(ends == 0);
@@ -779,6 +780,7 @@ TEST_CASE("several envs live beside each other", "[curl_env]") {
   });
   std::atomic<int> ok{0};
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int i = 0; i < 4; ++i)
     threads.emplace_back([&] {
       CurlEnv env({}, to(server.url()));
@@ -787,7 +789,7 @@ TEST_CASE("several envs live beside each other", "[curl_env]") {
       std::function<void()> next = [&] {
         handle = env.call(
             get("/x"), [](std::string_view) {},
-            [&](Result<void> result) {
+            [&](const Result<void>& result) {
               if (!result || ++mine == 50) return env.stop();
               next();
             });

@@ -101,8 +101,9 @@ TEST_CASE("random lists in random pieces", "[frames]") {
         const char* const atoms[] = {"a", "\\\\", "\\\"", "{", "}", "[", "]", ",", " ", "\xc3\xa4"};
         value += atoms[upto(9)];
       }
-      expected.push_back(R"({"v":")" + value + R"(","w":[{"v":")" + value + R"("},[]]})");
-      text += (i == 0 ? "" : ",") + expected.back();
+      std::string item = R"({"v":")";
+      expected.push_back(item.append(value).append(R"(","w":[{"v":")").append(value).append(R"("},[]]})"));
+      text.append(i == 0 ? "" : ",").append(expected.back());
     }
     text += "]}";
     expected.emplace_back(R"({"metadata":{}})");
