@@ -230,7 +230,7 @@ void Fleet::kick(std::uint32_t id) {
     const bool ran_pods = host.runs_pods();
     host.advance(now);
     for (std::size_t t = 0; t < topic_count; ++t)
-      if (host.wants(static_cast<Topic>(t), now.mono)) writes_.add(ticket_of(id, t));
+      if (host.wants(static_cast<Topic>(t), now.mono)) writes_.add(ticket_of(id, t), host.can_wait(static_cast<Topic>(t)) ? Lane::patient : Lane::prompt);
     alarms_.set(id, host.next(now.mono));
     if (!ran_pods && host.runs_pods()) kick_pods(id);
     return;

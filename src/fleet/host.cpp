@@ -94,7 +94,7 @@ void HostModel::take_up(const Assignment& assignment, Now now) {
   reported_ = fingerprint(reconcile::encode(status));
   const bool reported_before = status.agent.has_value();
   agent_lease_ = {.known = reported_before};
-  if (reported_before) agent_lease_.due = now.mono + chance_.between(0s, std::min(10s, settings_->lease_period / 4));
+  if (reported_before) agent_lease_.due = now.mono + chance_.between(0s, settings_->lease_period / 3);
   if (!owner_.empty() || !packages_.slots().empty() || !reported_before) return;
   if (!status.agent->boot_id.empty()) boot_id_ = status.agent->boot_id.str();
   packages_.restore(status.packages);
@@ -134,16 +134,21 @@ void HostModel::adopt(Now now) {
 
 void HostModel::saw_node(const SeenNode& node, Now now) {
   if (older(node.metadata.resource_version, node_.version)) return;
-  if (!node_.exists) {  // it was there before us
+  if (!node_.exists && !flight(Topic::node).busy) {  // it was there before us; ours may be seen before its creation is answered
     node_lease_.known = true;
-    node_lease_.due = now.mono + chance_.between(0s, std::min(10s, settings_->lease_period / 4));
+    node_lease_.due = now.mono + chance_.between(0s, settings_->lease_period / 3);
   }
   node_.exists = true;
   node_.uid = node.metadata.uid;
   node_.version = node.metadata.resource_version;
   node_.said = said_by(node);
-  for (const auto& c : node.status.conditions)
-    if (c.type == "Ready" && c.status == "True") node_.was_ready = true;
+  for (const auto& c : node.status.conditions) {
+    const bool ready = c.type == "Ready" && c.status == "True";
+    node_.was_ready = node_.was_ready || ready;
+    if (kubelet_started_) continue;  // else these are our own times, from before the fleet was restarted
+    if (ready) ready_since_ = c.last_transition_time;
+    if (c.type == "MemoryPressure") kubelet_since_ = c.last_transition_time;
+  }
 }
 
 void HostModel::saw_node_go(const Text& node_uid, Now now) {
@@ -223,8 +228,9 @@ void HostModel::work_kubelet(Now now) {
   if (is_ready(slot)) {
     if (!kubelet_started_) {
       // A Node that says Ready was our own before the fleet was restarted: no kubelet has started, nothing may flap.
-      ready_at_ = now.mono + (node_.was_ready ? 0ns : chance_.between(1s, 3s, settings_->pace.scale));
-      ready_told_ = false;
+      ready_told_ = node_.was_ready;
+      ready_at_ = now.mono + chance_.between(1s, 3s, settings_->pace.scale);
+      if (!node_.was_ready || kubelet_since_ == WallTime{}) kubelet_since_ = now.wall;
     }
     kubelet_started_ = true;
     kubelet_version_ = slot->actual_version;
@@ -304,6 +310,10 @@ MonoTime HostModel::due_at(Topic topic) const {
 
 bool HostModel::wants(Topic topic, MonoTime now) const { return !flight(topic).busy && due(topic) && due_at(topic) <= now; }
 
+bool HostModel::can_wait(Topic topic) const {
+  return (topic == Topic::agent_lease && agent_lease_.known) || (topic == Topic::node_lease && node_lease_.known);
+}
+
 MonoTime HostModel::next(MonoTime now) const {
   auto first = MonoTime::max();
   const auto consider = [&](MonoTime at) {
@@ -335,7 +345,7 @@ NodeStatus HostModel::node_status(Now now) const {
   NodeStatus s;
   s.capacity = s.allocatable = facts_.capacity;
   const auto condition = [&](std::string_view type, bool holds, std::string_view reason, std::string_view message) {
-    s.conditions.push_back({type, holds ? "True" : "False", reason, message, now.wall, ready_since_});
+    s.conditions.push_back({type, holds ? "True" : "False", reason, message, now.wall, type == "Ready" ? ready_since_ : kubelet_since_});
   };
   condition("MemoryPressure", false, "KubeletHasSufficientMemory", "kubelet has sufficient memory available");
   condition("DiskPressure", false, "KubeletHasNoDiskPressure", "kubelet has no disk pressure");

@@ -74,6 +74,7 @@ class HostModel {
   MonoTime next(MonoTime now) const;
 
   bool wants(Topic topic, MonoTime now) const;
+  bool can_wait(Topic topic) const;            // it renews a lease
   reconcile::Call take(Topic topic, Now now);  // only when it is wanted
   void done(Topic topic, const reconcile::Result<void>& result, const Reply& reply, Now now);
   void put_back(Topic topic);  // it was not sent, or that is not known: wanted again at once
@@ -164,7 +165,7 @@ class HostModel {
   bool kubelet_started_ = false, ready_told_ = false;
   Text kubelet_version_;
   MonoTime ready_at_{};
-  WallTime ready_since_{};
+  WallTime kubelet_since_{}, ready_since_{};
   NodeView node_;
   LeaseView node_lease_;
 

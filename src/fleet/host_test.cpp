@@ -75,7 +75,7 @@ struct Rig {
   SeenNode seen() const {
     SeenNode s;
     s.metadata = node->metadata;
-    for (const auto& c : node->status.conditions) s.status.conditions.push_back({c.type, c.status, c.reason});
+    for (const auto& c : node->status.conditions) s.status.conditions.push_back({c.type, c.status, c.reason, c.last_transition_time});
     s.status.node_info = {node->status.node_info.boot_id, node->status.node_info.kubelet_version};
     return s;
   }
@@ -496,6 +496,21 @@ TEST_CASE("an older view of the Node than our own write changes nothing") {
   CHECK(rig.writes.empty());
 }
 
+TEST_CASE("our Node may be seen before its creation is answered") {
+  Rig rig;
+  rig.moment();
+  rig.assign_usual();
+  rig.host->advance(rig.now);
+  REQUIRE(rig.host->wants(Topic::node, rig.now.mono));
+  const auto call = rig.host->take(Topic::node, rig.now);
+  Reply reply;
+  REQUIRE(rig.store(Topic::node, call, reply));
+  rig.show();
+  rig.host->done(Topic::node, {}, reply, rig.now);
+  REQUIRE(rig.host->wants(Topic::node_lease, rig.now.mono));
+  CHECK(rig.host->take(Topic::node_lease, rig.now).verb == Verb::create);
+}
+
 TEST_CASE("a Node that is deleted is registered again while the assignment stands") {
   Rig rig(1.0);
   rig.joined();
@@ -672,11 +687,17 @@ TEST_CASE("a restart beside a host in service writes nothing but its leases, soo
   rig.joined();
   const auto boot = rig.assignment->status.agent->boot_id;
   rig.restart();
-  rig.run(12s);
+  rig.run(20s);
   CHECK(rig.writes == std::map<Topic, int>{{Topic::agent_lease, 1}, {Topic::node_lease, 1}});
   CHECK(rig.assignment->status.agent->boot_id == boot);
   CHECK(rig.host->state() == HostState::ready);
   CHECK(rig.host->packages().applied == 0);
+
+  const auto before = rig.node->status.conditions;  // and since when it is Ready is not forgotten
+  rig.assign_usual("1.34.4", "r2");
+  rig.run(5min);
+  REQUIRE(rig.node->status.node_info.kubelet_version == "v1.34.4");
+  for (std::size_t i = 0; i < before.size(); ++i) CHECK(rig.node->status.conditions[i].last_transition_time == before[i].last_transition_time);
 }
 
 TEST_CASE("requests are done once: a reboot changes the boot, a wipe installs anew") {

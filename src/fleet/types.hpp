@@ -154,11 +154,13 @@ consteval auto describe(const NewNode*) {
 // A Node as its kubelet watches it: has somebody deleted it, or said something else about it?
 struct SeenCondition {
   Text type, status, reason;
+  WallTime last_transition_time{};
   friend bool operator==(const SeenCondition&, const SeenCondition&) = default;
 };
 consteval auto describe(const SeenCondition*) {
   return object("core/v1 NodeCondition, read.", field<&SeenCondition::type>("type", "Which."),
-                field<&SeenCondition::status>("status", "True, False, Unknown."), field<&SeenCondition::reason>("reason", "Why."));
+                field<&SeenCondition::status>("status", "True, False, Unknown."), field<&SeenCondition::reason>("reason", "Why."),
+                field<&SeenCondition::last_transition_time>("lastTransitionTime", "When it last changed."));
 }
 struct SeenInfo {
   Text boot_id, kubelet_version;

@@ -9,25 +9,34 @@ using reconcile::Code, reconcile::Error, reconcile::Result;
 WriteQueue::WriteQueue(reconcile::Env& env, WriteQueueOptions options, WriteQueueHooks hooks)
     : env_(env), options_(options), hooks_(std::move(hooks)), limit_(options.max_in_flight), next_pause_(options.first_pause) {}
 
-void WriteQueue::add(Ticket ticket) {
+void WriteQueue::add(Ticket ticket, Lane lane) {
   if (!queued_.insert(ticket).second) return;
-  queue_.push_back(ticket);
+  lanes_[static_cast<std::size_t>(lane)].push_back(ticket);
   if (!turn_ && !pause_ && flights_.size() < limit_) turn_ = env_.at(env_.now().mono, [this] { pump(); });
+}
+
+std::pair<Ticket, Lane> WriteQueue::take() {
+  auto& [prompt, patient] = lanes_;
+  const bool wait = !patient.empty() && (prompt.empty() || ++turns_ % 4 == 0);
+  auto& lane = wait ? patient : prompt;
+  const auto ticket = lane.front();
+  lane.pop_front();
+  queued_.erase(ticket);
+  return {ticket, wait ? Lane::patient : Lane::prompt};
 }
 
 void WriteQueue::pump() {
   const auto running = std::move(turn_);  // we may be inside it
-  while (!pause_ && flights_.size() < limit_ && !queue_.empty()) {
-    const auto ticket = queue_.front();
-    queue_.pop_front();
-    queued_.erase(ticket);
+  while (!pause_ && flights_.size() < limit_ && !queued_.empty()) {
+    const auto [ticket, lane] = take();
     if (flights_.contains(ticket)) continue;  // asked for again meanwhile; whoever asked does so when it has ended, too
-    if (auto call = hooks_.make(ticket)) send(ticket, std::move(*call));
+    if (auto call = hooks_.make(ticket)) send(ticket, lane, std::move(*call));
   }
 }
 
-void WriteQueue::send(Ticket ticket, reconcile::Call call) {
+void WriteQueue::send(Ticket ticket, Lane lane, reconcile::Call call) {
   auto& flight = flights_[ticket];
+  flight.lane = lane;
   flight.handle = env_.call(
       std::move(call), [this, ticket](std::string_view frame) { flights_[ticket].body = frame; },
       [this, ticket](const Result<void>& result) { ended(ticket, result); });
@@ -39,14 +48,14 @@ void WriteQueue::ended(Ticket ticket, const Result<void>& result) {
   const bool unanswered = !result && (code == Code::unavailable || code == Code::throttled || code == Code::maybe_done || code == Code::cancelled);
   if (unanswered) {
     hooks_.unanswered(ticket, result.error());
-    if (queued_.insert(ticket).second) queue_.push_back(ticket);  // at the end: one that always fails must not keep out the rest
+    add(ticket, node.mapped().lane);  // at the end: one that always fails must not keep out the rest
     hold(result.error());
     return;
   }
   next_pause_ = options_.first_pause;
   limit_ = std::min(limit_ + 1, options_.max_in_flight);
   hooks_.answered(ticket, result, node.mapped().body);
-  if (!turn_ && !pause_ && !queue_.empty()) turn_ = env_.at(env_.now().mono, [this] { pump(); });
+  if (!turn_ && !pause_ && !queued_.empty()) turn_ = env_.at(env_.now().mono, [this] { pump(); });
 }
 
 void WriteQueue::hold(const Error& error) {

@@ -1,6 +1,8 @@
 // WriteQueue: what wants to be written, in the order it came, a bounded number at a time. It holds tickets, not requests: a request is
 // made when its turn has come, from the state of then, so that a long queue never writes what is no longer true.
 //
+// Two lanes: what can wait (renewals of leases, thousands at once after a restart) gets every fourth turn while there is other work.
+//
 // When the API server is away, or says that it is too busy, everything stops; one write at a time finds out when it is back (0.25 s to
 // 5 s apart, or as Retry-After says), and then as many as may be in flight come back one by one with each success.
 #pragma once
@@ -17,6 +19,7 @@
 namespace endstate::fleet {
 
 using Ticket = std::uint64_t;
+enum class Lane : std::uint8_t { prompt, patient };
 
 struct WriteQueueOptions {
   std::size_t max_in_flight = 32;
@@ -37,25 +40,28 @@ class WriteQueue {
   WriteQueue(const WriteQueue&) = delete;
   WriteQueue& operator=(const WriteQueue&) = delete;
 
-  void add(Ticket ticket);  // again while it waits: no change
-  std::size_t waiting() const { return queue_.size(); }
+  void add(Ticket ticket, Lane lane = Lane::prompt);  // again while it waits: no change
+  std::size_t waiting() const { return queued_.size(); }
   std::size_t in_flight() const { return flights_.size(); }
   bool paused() const { return pause_ != nullptr; }
 
  private:
   struct Flight {
+    Lane lane{};
     reconcile::Handle handle;
     std::string body;
   };
   void pump();
-  void send(Ticket ticket, reconcile::Call call);
+  std::pair<Ticket, Lane> take();
+  void send(Ticket ticket, Lane lane, reconcile::Call call);
   void ended(Ticket ticket, const reconcile::Result<void>& result);
   void hold(const reconcile::Error& error);
 
   reconcile::Env& env_;
   WriteQueueOptions options_;
   WriteQueueHooks hooks_;
-  std::deque<Ticket> queue_;
+  std::deque<Ticket> lanes_[2];
+  unsigned turns_ = 0;
   std::unordered_set<Ticket> queued_;
   std::unordered_map<Ticket, Flight> flights_;
   std::size_t limit_;

@@ -72,6 +72,20 @@ TEST_CASE("writes go out in order, a bounded number at a time, each once") {
   CHECK(rig.last_body == "stored");
 }
 
+TEST_CASE("what can wait gets every fourth turn, and all of them when there is nothing else") {
+  Rig rig(1, {.max_in_flight = 1});
+  for (Ticket t = 0; t < 100; ++t) {
+    rig.wanted[t] = true;
+    rig.queue.add(t, Lane::patient);
+  }
+  for (Ticket t = 1000; t < 1030; ++t) rig.want(t);
+  REQUIRE(rig.world.run_until([&] { return rig.idle(); }, 60s));
+  REQUIRE(rig.server.served.size() == 130);
+  int prompt = 0;
+  for (std::size_t i = 0; i < 40; ++i) prompt += rig.server.served[i].size() == 4 ? 1 : 0;
+  CHECK(prompt == 30);
+}
+
 TEST_CASE("what is no longer wanted when its turn comes is not written") {
   Rig rig;
   for (Ticket t = 0; t < 100; ++t) rig.want(t);
