@@ -38,10 +38,8 @@ inline constexpr reconcile::Index machines_without_host =
 inline constexpr reconcile::Index sets_by_uid =
     reconcile::index<v1alpha1::MachineSet>("uid", [](const v1alpha1::MachineSet& s, auto& emit) { emit(s.metadata.uid.view()); });
 // Value: "<namespace>/<cluster name>".
-inline constexpr reconcile::Index sets_by_cluster =
-    reconcile::index<v1alpha1::MachineSet>("cluster", [](const v1alpha1::MachineSet& s, auto& emit) {
-      emit(path(s.metadata.name_space, s.spec.cluster_name));
-    });
+inline constexpr reconcile::Index sets_by_cluster = reconcile::index<v1alpha1::MachineSet>(
+    "cluster", [](const v1alpha1::MachineSet& s, auto& emit) { emit(path(s.metadata.name_space, s.spec.cluster_name)); });
 // Value: name of a MachinePackageVersion that the template refers to.
 inline constexpr reconcile::Index sets_by_package =
     reconcile::index<v1alpha1::MachineSet>("package", [](const v1alpha1::MachineSet& s, auto& emit) {
@@ -55,10 +53,8 @@ inline constexpr reconcile::Index sets_by_after =
 
 // ---- ControllerRevision ----
 // Value: uid of its MachineSet.
-inline constexpr reconcile::Index revisions_by_set =
-    reconcile::index<reconcile::ControllerRevision>("set", [](const reconcile::ControllerRevision& r, auto& emit) {
-      emit(r.metadata.labels.get(v1alpha1::label::set_uid));
-    });
+inline constexpr reconcile::Index revisions_by_set = reconcile::index<reconcile::ControllerRevision>(
+    "set", [](const reconcile::ControllerRevision& r, auto& emit) { emit(r.metadata.labels.get(v1alpha1::label::set_uid)); });
 
 // ---- Host ----
 // Value: uid of the Machine that has it: the truth of a claim.

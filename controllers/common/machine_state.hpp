@@ -27,10 +27,8 @@ inline std::string desired_revision(const v1alpha1::Machine& m) {
 // It was open for pods at least once. Budgets and rollouts count such machines only; before that nothing is disturbed by working on it.
 inline bool was_in_service(const v1alpha1::Machine& m) { return m.status.node_ref.has_value(); }
 
-// Pods can come and it does its work.
-inline bool is_available(const v1alpha1::Machine& m) {
-  return !m.metadata.deleting() && reconcile::is_true(m.status.conditions, v1alpha1::condition::ready);
-}
+// Pods can come and it does its work. One that is to be deleted still does, until its deletion has been granted.
+inline bool is_available(const v1alpha1::Machine& m) { return reconcile::is_true(m.status.conditions, v1alpha1::condition::ready); }
 
 inline bool is_paused(const v1alpha1::Machine& m) {
   return m.spec.paused.value_or(false) || m.metadata.annotations.has(v1alpha1::annotation::paused);

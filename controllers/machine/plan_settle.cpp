@@ -125,10 +125,10 @@ void serve(Pass& p) {
 }  // namespace
 
 void plan_settle(Pass& p) {
-  if (p.in_service)
+  if (was_in_service(p.machine))
     serve(p);
   else
-    create(p);
+    create(p);  // also when it is open already and only the status doesn't say so yet
 }
 
 }  // namespace endstate::machine

@@ -89,7 +89,8 @@ struct Verdict {
 
 Verdict readiness(const Pass& p) {
   const auto no = ConditionStatus::false_;
-  if (p.machine.metadata.deleting()) return {no, reason::deleting, {}};
+  const bool goes = p.status.operation && p.status.operation->type == api::OperationType::delete_;
+  if (goes) return {no, reason::deleting, {}};  // before its grant a machine that is to be deleted serves as ever
   if (p.status.phase == api::MachinePhase::failed && p.status.blocked_by)
     return {no, p.status.blocked_by->reason.view(), p.status.blocked_by->message.str()};
   if (!p.in.host)

@@ -85,6 +85,7 @@ void wait_for_gates(Pass& p, const api::Operation& op) {
   }
   if (p.gates_status == ConditionStatus::true_ && open_node(p)) {
     end_operation(p, op, api::OperationResult::succeeded, reason::succeeded, {});
+    p.status.node_ref = {p.in.node->metadata.name, p.in.node->metadata.uid};
     p.status.phase = api::MachinePhase::running;
   }
 }

@@ -1,0 +1,705 @@
+// The machine loop on a simulated API server: whole lives, and what is defined for every odd thing that happens to them.
+#include <catch2/catch.hpp>
+
+#include "controllers/machine/pass.hpp"
+#include "controllers/machine/testing.hpp"
+
+using namespace endstate;
+using namespace endstate::machine;
+using namespace std::chrono_literals;
+using reconcile::Key, reconcile::resource_of, reconcile::Verb;
+
+namespace {
+
+struct Ready : TestWorld {  // one machine in service on one of two hosts
+  Ready() {
+    package("k-1");
+    package("k-2", "Drain");
+    host("h1");
+    host("h2", "r2");
+    machine("m1", "k-1", "rev1");
+    REQUIRE(settle([this] { return running("m1", "rev1"); }, 20));
+    granted.clear();
+    writes = 0;
+    write_kinds.clear();
+  }
+  std::string host_name() const { return m("m1")->status.host_ref->name.str(); }
+  TestHost& its_host() { return hosts_state[host_name()]; }
+};
+
+bool has(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
+
+TEST_CASE("a machine comes up in four writes, and the status is written once") {
+  TestWorld w;
+  w.package("k-1");
+  w.host("h1");
+  w.machine("m1", "k-1", "rev1", R"(,"labels":{"zone":"a"},"taints":[{"key":"gpu","value":"yes","effect":"NoSchedule"}])");
+  REQUIRE(w.settle([&] { return w.running("m1", "rev1"); }, 4));
+  CHECK(w.writes == 4);
+  CHECK(w.write_kinds ==
+        std::map<std::string, int>{{"patch hosts", 1}, {"create hostassignments", 1}, {"patch nodes", 1}, {"apply machines/status", 1}});
+  const auto node = w.node_of("m1");
+  REQUIRE(node->spec.taints.size() == 1);
+  CHECK(node->spec.taints[0].key == "gpu");
+  CHECK(node->metadata.labels.get("zone") == "a");
+  CHECK(node->metadata.labels.get("endstate.dev/cluster-name") == "c");
+  const auto m = w.m("m1");
+  REQUIRE(m->status.last_operation);
+  CHECK(m->status.last_operation->type == api::OperationType::create);
+  CHECK(m->status.last_operation->id == w.granted.front().id());
+  CHECK(m->status.failure_domain == "d/r1");
+  CHECK_FALSE(m->status.operation);
+  CHECK(w.condition("m1", "SchedulingOpen") == "True/SchedulingOpen");
+  const auto host = w.get<api::Host>("h1");
+  CHECK(host->spec.consumer_ref->uid == m->metadata.uid);
+  CHECK(host->metadata.labels.get("endstate.dev/cluster-name") == "c");
+  w.writes = 0;
+  for (int i = 0; i < 20; ++i) w.step();
+  CHECK(w.writes == 0);  // at rest nothing is written
+
+  // An edit of labels and taints is kept on the node; what was ours goes, what is others' stays.
+  w.patch(resource_of<Node>, "", "h1", "", R"({"metadata":{"labels":{"theirs":"x"}}})");
+  w.patch(resource_of<api::Machine>, "default", "m1", "", R"({"spec":{"labels":{"zone":null,"row":"7"},"taints":null}})");
+  for (int i = 0; i < 3; ++i) w.step();
+  const auto after = w.node_of("m1");
+  CHECK(after->spec.taints.empty());
+  CHECK_FALSE(after->metadata.labels.has("zone"));
+  CHECK(after->metadata.labels.get("row") == "7");
+  CHECK(after->metadata.labels.get("theirs") == "x");
+  CHECK(w.running("m1", "rev1"));
+}
+
+TEST_CASE("a machine that a user makes gets the finalizer before anything is done") {
+  TestWorld w;
+  w.package("k-1");
+  w.host("h1");
+  w.must(
+      {.verb = Verb::create,
+       .resource = &resource_of<api::Machine>,
+       .name_space = "default",
+       .body =
+           R"({"apiVersion":"endstate.dev/v1alpha1","kind":"Machine","metadata":{"name":"m1"},"spec":{"clusterName":"c","packages":[{"name":"kubelet","versionRef":{"name":"k-1"}}]}})"});
+  w.pass("m1");
+  CHECK(w.m("m1")->metadata.has_finalizer("endstate.dev/machine"));
+  CHECK(w.write_kinds == std::map<std::string, int>{{"patch machines", 1}});
+  REQUIRE(w.settle([&] { return is_available(*w.m("m1")); }, 10));
+  CHECK(w.assignment_of("m1")->spec.revision == desired_revision(*w.m("m1")));  // hash of its packages
+}
+
+TEST_CASE("an unknown package is named, holds no host, and heals") {
+  TestWorld w;
+  w.host("h1");
+  w.machine("m1", "k-9", "rev1");
+  for (int i = 0; i < 8; ++i) w.step();
+  CHECK(w.condition("m1", "Stalled") == "True/PackageNotFound");
+  CHECK(has(find_condition(w.m("m1")->status.conditions, "PackagesReady")->message.str(), "k-9"));
+  CHECK_FALSE(w.get<api::Host>("h1")->spec.consumer_ref);
+  w.package("k-9");
+  CHECK(w.settle([&] { return w.running("m1", "rev1"); }, 10));
+  CHECK(w.condition("m1", "Stalled") == "False/NotStalled");
+}
+
+TEST_CASE("hosts: none free, pinned, in maintenance, left unwiped") {
+  TestWorld w;
+  w.package("k-1");
+  SECTION("none is free, then one comes") {
+    w.machine("m1", "k-1", "rev1");
+    for (int i = 0; i < 4; ++i) w.step();
+    CHECK(w.condition("m1", "HostClaimed") == "False/NoFreeHost");
+    CHECK(w.m("m1")->status.blocked_by->reason == "NoFreeHost");
+    w.host("h1");
+    CHECK(w.settle([&] { return w.running("m1", "rev1"); }, 10));
+  }
+  SECTION("the pinned one is taken, whatever else is free") {
+    w.host("h1");
+    w.host("h2");
+    w.machine("m1", "k-1", "rev1", R"(,"hostName":"h2")");
+    REQUIRE(w.settle([&] { return w.running("m1", "rev1"); }, 10));
+    CHECK(w.m("m1")->status.host_ref->name == "h2");
+    w.machine("m2", "k-1", "rev1", R"(,"hostName":"h2")");
+    for (int i = 0; i < 4; ++i) w.step();
+    CHECK(w.condition("m2", "HostClaimed") == "False/HostNotClaimable");
+    CHECK_FALSE(w.get<api::Host>("h1")->spec.consumer_ref);
+  }
+  SECTION("maintenance, another phase, or an assignment left behind keep a host from being claimed") {
+    w.host("h1");
+    w.host("h2");
+    w.host("h3");
+    w.patch(resource_of<api::Host>, "default", "h1", "", R"({"spec":{"maintenance":{"reason":"disk"}}})");
+    w.patch(resource_of<api::Host>, "default", "h2", "status", R"({"status":{"phase":"Failed"}})");
+    w.must({.verb = Verb::create,
+            .resource = &resource_of<api::HostAssignment>,
+            .body = R"({"apiVersion":"endstate.dev/v1alpha1","kind":"HostAssignment","metadata":{"name":")" +
+                    w.get<api::Host>("h3")->metadata.uid.str() + R"("},"spec":{"state":"Active","machineUID":"x"}})"});
+    w.machine("m1", "k-1", "rev1");
+    for (int i = 0; i < 6; ++i) w.step();
+    CHECK(w.condition("m1", "HostClaimed") == "False/NoFreeHost");
+  }
+  SECTION("claimed twice: one is given back") {
+    w.host("h1");
+    w.host("h2");
+    w.machine("m1", "k-1", "rev1");
+    REQUIRE(w.settle([&] { return w.running("m1", "rev1"); }, 10));
+    const std::string other = w.m("m1")->status.host_ref->name == "h1" ? "h2" : "h1";
+    w.patch(
+        resource_of<api::Host>, "default", other, "",
+        R"({"spec":{"consumerRef":{"kind":"Machine","namespace":"default","name":"m1","uid":")" + w.m("m1")->metadata.uid.str() + "\"}}}");
+    w.step();
+    CHECK_FALSE(w.get<api::Host>(other)->spec.consumer_ref);
+    CHECK(w.running("m1", "rev1"));
+  }
+}
+
+TEST_CASE("the guard is asked before a host is told anything, and its refusal is shown") {
+  TestWorld w;
+  w.package("k-1");
+  w.host("h1");
+  w.machine("m1", "k-1", "rev1");
+  bool open = false;
+  int asked = 0;
+  w.guard = [&](const reconcile::PermitRequest& r) -> reconcile::Verdict {
+    ++asked;
+    CHECK(r.operation == "MachineCreate");
+    CHECK(r.already_unavailable);
+    if (open) return reconcile::Granted{r.id()};
+    return reconcile::Refused{.kind = "ChangeBudget", .name = "b", .reason = "WindowFull", .message = "full", .retry_after = 5s};
+  };
+  for (int i = 0; i < 11; ++i) w.step();
+  CHECK(asked <= 3);  // as often as the guard said
+  CHECK_FALSE(w.assignment_of("m1"));
+  CHECK(w.m("m1")->status.blocked_by->name == "b");
+  CHECK(w.m("m1")->status.blocked_by->reason == "WindowFull");
+  open = true;
+  CHECK(w.settle([&] { return w.running("m1", "rev1"); }, 12));
+  CHECK_FALSE(w.m("m1")->status.blocked_by);
+}
+
+TEST_CASE_METHOD(Ready, "an update without disruption: lock, assign, wait, unlock") {
+  package("k-3", "None");
+  want("m1", "k-3", "rev3");
+  pass("m1");
+  const auto locked = m("m1");
+  REQUIRE(locked->status.operation);
+  CHECK(locked->status.operation->type == api::OperationType::update);
+  CHECK(locked->status.operation->id == granted.front().id());
+  CHECK(granted.front().operation == "MachineUpdate");
+  CHECK_FALSE(granted.front().already_unavailable);
+  CHECK(locked->status.phase == api::MachinePhase::updating);
+  CHECK_FALSE(is_available(*locked));
+  CHECK(locked->status.revision == "rev1");
+  CHECK(assignment_of("m1")->spec.revision == "rev3");
+  CHECK(assignment_of("m1")->spec.grant_id == locked->status.operation->id);
+  REQUIRE(settle([&] { return running("m1", "rev3"); }, 10));
+  CHECK(m("m1")->status.last_operation->result == api::OperationResult::succeeded);
+  CHECK(write_kinds["patch nodes"] == 0);
+  CHECK(write_kinds["update hostassignments"] == 1);
+  CHECK(writes <= 4);
+}
+
+TEST_CASE_METHOD(Ready, "an update that drains: isolate, evict, assign, reopen") {
+  pod(host_name(), "p1");
+  pod(host_name(), "p2");
+  pod(host_name(), "ds",
+      R"(,"ownerReferences":[{"apiVersion":"apps/v1","kind":"DaemonSet","name":"c","uid":")" + get<api::Cluster>("c")->metadata.uid.str() +
+          R"(","controller":true}])");
+  pod(host_name(), "mirror", R"(,"annotations":{"kubernetes.io/config.mirror":"x"})");
+  bool allowed = false;
+  api_server.evict = [&](const std::string& text) -> std::optional<reconcile::Error> {
+    if (allowed || text.find("\"p2\"") == std::string::npos) return std::nullopt;
+    return reconcile::Error{reconcile::Code::throttled, "Cannot evict pod as it would violate the pod's disruption budget web"};
+  };
+  want("m1", "k-2", "rev2");
+  for (int i = 0; i < 8; ++i) {
+    step();
+    CHECK(assignment_of("m1")->spec.revision == "rev1");  // nothing before the drain
+  }
+  CHECK(m("m1")->status.phase == api::MachinePhase::draining);
+  CHECK(has_taint(*node_of("m1"), "endstate.dev/isolated"));
+  CHECK_FALSE(get<Pod>("p1"));
+  CHECK(get<Pod>("p2"));
+  CHECK(condition("m1", "Drained") == "False/DrainBlocked");
+  CHECK(has(m("m1")->status.blocked_by->message.str(), "disruption budget web"));
+  CHECK(has(m("m1")->status.blocked_by->message.str(), "default/p2"));
+  SECTION("the budget lets it go") {
+    allowed = true;
+    REQUIRE(settle([&] { return running("m1", "rev2"); }, 30));
+    CHECK(get<Pod>("ds"));
+    CHECK(get<Pod>("mirror"));
+    CHECK(node_of("m1")->spec.taints.empty());
+    CHECK(condition("m1", "Drained").empty());
+  }
+  SECTION("past the deadline it is left behind, by name") {
+    for (int i = 0; i < 610; ++i) step();
+    CHECK(std::any_of(events.begin(), events.end(), [](const auto& e) { return has(e, "DrainTimedOut") && has(e, "default/p2"); }));
+    REQUIRE(settle([&] { return running("m1", "rev2"); }, 30));
+    CHECK(get<Pod>("p2"));
+  }
+  SECTION("the wish goes back before anything was assigned: reopened at the old revision") {
+    want("m1", "k-1", "rev1");
+    REQUIRE(settle([&] { return running("m1", "rev1"); }, 10));
+    CHECK(m("m1")->status.last_operation->result == api::OperationResult::superseded);
+    CHECK(node_of("m1")->spec.taints.empty());
+    CHECK(assignment_of("m1")->metadata.generation == 1);
+  }
+}
+
+TEST_CASE_METHOD(Ready, "a package that fails: Failed, named; the wish goes back: rolled back by a grant of its own") {
+  its_host().fails["k-2"] = "ProbeFailed";
+  want("m1", "k-2", "rev2");
+  REQUIRE(settle([&] { return m("m1")->status.phase == api::MachinePhase::failed; }, 20));
+  const auto failed = m("m1");
+  CHECK(failed->status.last_operation->result == api::OperationResult::failed);
+  CHECK(failed->status.last_operation->reason == "PackageFailed");
+  CHECK(has(failed->status.last_operation->message.str(), "ProbeFailed"));
+  CHECK(failed->status.last_operation->revision == "rev2");
+  CHECK_FALSE(failed->status.operation);
+  CHECK(condition("m1", "Stalled") == "True/PackageFailed");
+  CHECK(failed->status.revision.empty());
+  CHECK(has_taint(*node_of("m1"), "endstate.dev/isolated"));  // it stays closed
+  SECTION("nothing is tried again by itself") {
+    const auto writes_then = writes;
+    for (int i = 0; i < 30; ++i) step();
+    CHECK(writes == writes_then);
+  }
+  SECTION("its set takes it back") {
+    want("m1", "k-1", "rev1");
+    REQUIRE(settle([&] { return running("m1", "rev1"); }, 30));
+    CHECK(granted.back().already_unavailable);
+    CHECK(node_of("m1")->spec.taints.empty());
+    CHECK(m("m1")->status.last_operation->result == api::OperationResult::succeeded);
+  }
+  SECTION("somebody says retry") {
+    its_host().fails.clear();
+    hosts_state[host_name()].alive = false;  // so that it doesn't heal by itself
+    annotate("m1", "endstate.dev/retry", "\"rev2\"");
+    hosts_state[host_name()].alive = true;
+    REQUIRE(settle([&] { return running("m1", "rev2"); }, 30));
+    CHECK_FALSE(m("m1")->metadata.annotations.has("endstate.dev/retry"));
+    CHECK(m("m1")->status.last_operation->attempt == 1);
+  }
+  SECTION("the host heals by itself") {
+    its_host().fails.clear();
+    REQUIRE(settle([&] { return running("m1", "rev2"); }, 30));
+    CHECK(m("m1")->status.last_operation->reason == "Recovered");
+    CHECK(m("m1")->status.last_operation->result == api::OperationResult::succeeded);
+    CHECK(node_of("m1")->spec.taints.empty());
+  }
+}
+
+TEST_CASE_METHOD(Ready, "a third wish takes the place of what is under way") {
+  its_host().alive = false;  // it will not answer
+  package("k-3", "None");
+  want("m1", "k-3", "rev3");
+  step();
+  const auto first = m("m1")->status.operation->id;
+  package("k-4", "None");
+  want("m1", "k-4", "rev4");
+  step();
+  CHECK(m("m1")->status.operation->revision == "rev4");
+  CHECK(m("m1")->status.last_operation->id == first);
+  CHECK(m("m1")->status.last_operation->result == api::OperationResult::superseded);
+  CHECK(assignment_of("m1")->spec.revision == "rev4");
+  its_host().alive = true;
+  CHECK(settle([&] { return running("m1", "rev4"); }, 30));
+}
+
+TEST_CASE_METHOD(Ready, "at the deadline: a host that lives has failed, one that is silent is lost") {
+  package("k-3", "None");
+  SECTION("failed") {
+    its_host().node_ready = false;
+    want("m1", "k-3", "rev3");
+    REQUIRE(settle([&] { return m("m1")->status.phase == api::MachinePhase::failed; }, 1900));
+    CHECK(m("m1")->status.last_operation->result == api::OperationResult::failed);
+    CHECK(m("m1")->status.last_operation->reason == "MachineTimedOut");
+  }
+  SECTION("lost") {
+    want("m1", "k-3", "rev3");
+    its_host().alive = false;
+    REQUIRE(settle([&] { return m("m1")->status.phase == api::MachinePhase::failed; }, 1900));
+    CHECK(m("m1")->status.last_operation->result == api::OperationResult::lost);
+    CHECK(condition("m1", "AgentAlive") == "Unknown/AgentSilent");
+    its_host().alive = true;
+    REQUIRE(settle([&] { return running("m1", "rev3"); }, 60));
+    CHECK(m("m1")->status.last_operation->reason == "Recovered");
+  }
+  SECTION("its own deadline") {
+    annotate("m1", "endstate.dev/operation-timeout-seconds", "\"60\"");
+    its_host().node_ready = false;
+    want("m1", "k-3", "rev3");
+    CHECK(settle([&] { return m("m1")->status.phase == api::MachinePhase::failed; }, 70));
+  }
+}
+
+TEST_CASE_METHOD(Ready, "a gate turns False: closed by a grant after a while, opened when it is True again") {
+  its_host().node_ready = false;
+  for (int i = 0; i < 20; ++i) step();
+  CHECK(condition("m1", "Ready") == "False/NodeUnhealthy");
+  CHECK(condition("m1", "SchedulingOpen") == "True/SchedulingOpen");  // not at once
+  CHECK(granted.empty());
+  for (int i = 0; i < 20; ++i) step();
+  REQUIRE(granted.size() == 1);
+  CHECK(granted[0].operation == "CloseScheduling");
+  CHECK(granted[0].already_unavailable);
+  CHECK(has_taint(*node_of("m1"), "endstate.dev/not-ready"));
+  CHECK(m("m1")->status.phase == api::MachinePhase::running);
+  its_host().node_ready = true;
+  REQUIRE(settle([&] { return running("m1", "rev1"); }, 10));
+  CHECK(node_of("m1")->spec.taints.empty());
+}
+
+TEST_CASE_METHOD(Ready, "unknown closes nothing") {
+  its_host().alive = false;
+  for (int i = 0; i < 400; ++i) step();
+  CHECK(condition("m1", "Ready") == "Unknown/AgentSilent");
+  CHECK(granted.empty());
+  CHECK(node_of("m1")->spec.taints.empty());
+  its_host().alive = true;
+  CHECK(settle([&] { return running("m1", "rev1"); }, 60));
+}
+
+TEST_CASE("many that look ill at once: nothing is closed, and it says so") {
+  TestWorld w;
+  w.package("k-1");
+  for (int i = 0; i < 6; ++i) w.host("h" + std::to_string(i));
+  for (int i = 0; i < 6; ++i) w.machine("m" + std::to_string(i), "k-1", "rev1");
+  REQUIRE(w.settle(
+      [&] {
+        for (int i = 0; i < 6; ++i)
+          if (!w.running("m" + std::to_string(i), "rev1")) return false;
+        return true;
+      },
+      20));
+  w.granted.clear();
+  for (auto& [name, host] : w.hosts_state)
+    if (name < "h4") host.node_ready = false;
+  for (int i = 0; i < 60; ++i) w.step();
+  CHECK(w.granted.empty());
+  int said = 0;
+  for (int i = 0; i < 6; ++i) said += w.condition("m" + std::to_string(i), "SchedulingOpen") == "True/ClusterSuspect";
+  CHECK(said == 4);
+}
+
+TEST_CASE_METHOD(Ready, "readiness gates come from the node, the agent and condition ConfigMaps; the worst counts") {
+  patch(resource_of<api::Machine>, "default", "m1", "", R"({"spec":{"readinessGates":[{"conditionType":"NetworkReady"}]}})");
+  for (int i = 0; i < 3; ++i) step();
+  CHECK(condition("m1", "NetworkReady") == "Unknown/Unknown");
+  CHECK(condition("m1", "Ready") == "Unknown/Unknown");
+  const auto map = [&](const std::string& name, const std::string& conditions) {
+    must({.verb = Verb::create,
+          .resource = &resource_of<reconcile::ConfigMap>,
+          .name_space = "default",
+          .body = R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":")" + name +
+                  R"(","labels":{"endstate.dev/condition-for":"m1"}},"data":{"conditions":)" + reconcile::quote(conditions) + "}}"});
+  };
+  map("a", "- type: NetworkReady\n  status: \"True\"\n  reason: Routes\n");
+  for (int i = 0; i < 3; ++i) step();
+  CHECK(condition("m1", "NetworkReady") == "True/Routes");
+  CHECK(find_condition(m("m1")->status.conditions, "NetworkReady")->message == "ConfigMap a");
+  CHECK(running("m1", "rev1"));
+  map("b", R"([{"type":"NetworkReady","status":"False","reason":"NoRoutes","message":"bgp down"},{"type":"Ready","status":"True"}])");
+  map("c", "- type: {");
+  for (int i = 0; i < 3; ++i) step();
+  CHECK(condition("m1", "NetworkReady") == "False/NoRoutes");
+  CHECK(find_condition(m("m1")->status.conditions, "NetworkReady")->message == "ConfigMap b: bgp down");
+  CHECK(condition("m1", "Ready") == "False/NoRoutes");
+  CHECK(condition("m1", "ExternalConditionsReadable") == "False/Malformed");
+}
+
+TEST_CASE_METHOD(Ready, "things deleted by hand") {
+  SECTION("the Node: not ready until it registers again, then opened again") {
+    must({.verb = Verb::remove, .resource = &resource_of<Node>, .name = host_name()});
+    pass("m1");
+    CHECK(condition("m1", "Ready") == "False/NodeGone");
+    REQUIRE(settle([&] { return running("m1", "rev1"); }, 10));
+    CHECK(node_of("m1")->spec.taints.empty());
+    CHECK(m("m1")->status.node_ref->uid == node_of("m1")->metadata.uid);
+  }
+  SECTION("the HostAssignment: made again, by a grant") {
+    must({.verb = Verb::remove, .resource = &resource_of<api::HostAssignment>, .name = assignment_of("m1")->metadata.name.str()});
+    REQUIRE(settle([&] { return running("m1", "rev1") && assignment_of("m1"); }, 10));
+    CHECK(granted.size() == 1);
+    CHECK(granted[0].operation == "MachineCreate");
+    CHECK(node_of("m1")->spec.taints.empty());
+  }
+  SECTION("the Host: failed, nothing else is claimed, and it can be deleted") {
+    must({.verb = Verb::remove, .resource = &resource_of<api::Host>, .name_space = "default", .name = host_name()});
+    for (int i = 0; i < 5; ++i) step();
+    CHECK(m("m1")->status.phase == api::MachinePhase::failed);
+    CHECK(condition("m1", "HostClaimed") == "False/HostNotFound");
+    CHECK(condition("m1", "Stalled") == "True/HostLost");
+    CHECK(granted.empty());
+    remove("m1");
+    REQUIRE(settle([&] { return !m("m1"); }, 1000));
+    CHECK(view.list<api::HostAssignment>("").empty());
+    CHECK(view.list<Node>("").empty());
+  }
+  SECTION("the claim: put back while the host is free") {
+    const auto name = host_name();
+    patch(resource_of<api::Host>, "default", name, "", R"({"spec":{"consumerRef":null}})");
+    REQUIRE(settle([&] { return get<api::Host>(name)->spec.consumer_ref && running("m1", "rev1"); }, 10));
+  }
+  SECTION("the claim, and another has it: failed") {
+    patch(resource_of<api::Host>, "default", host_name(), "",
+          R"({"spec":{"consumerRef":{"kind":"Machine","namespace":"default","name":"other","uid":"x"}}})");
+    for (int i = 0; i < 3; ++i) step();
+    CHECK(condition("m1", "HostClaimed") == "False/HostTaken");
+    CHECK(m("m1")->status.phase == api::MachinePhase::failed);
+  }
+}
+
+TEST_CASE_METHOD(Ready, "a Node of somebody else is left alone") {
+  TestWorld w;
+  w.package("k-1");
+  w.host("h9");
+  w.must(
+      {.verb = Verb::create,
+       .resource = &resource_of<Node>,
+       .body =
+           R"({"apiVersion":"v1","kind":"Node","metadata":{"name":"h9","annotations":{"endstate.dev/machine-uid":"other"}},"spec":{"taints":[{"key":"endstate.dev/not-ready","effect":"NoSchedule"}]}})"});
+  w.machine("m9", "k-1", "rev1");
+  for (int i = 0; i < 8; ++i) w.step();
+  CHECK(w.condition("m9", "NodeReady") == "False/NodeNameTaken");
+  CHECK(w.write_kinds["patch nodes"] == 0);
+  w.remove("m9");
+  REQUIRE(w.settle([&] { return !w.m("m9"); }, 400));
+  CHECK(w.get<Node>("h9"));
+}
+
+TEST_CASE_METHOD(Ready, "paused: nothing is done, and it says so") {
+  package("k-3", "None");
+  const auto quiet = [&](const char* how) {
+    INFO(how);
+    want("m1", "k-3", "rev3");
+    for (int i = 0; i < 5; ++i) step();
+    CHECK(assignment_of("m1")->spec.revision == "rev1");
+    CHECK(condition("m1", "Paused") == "True/Paused");
+    CHECK(granted.empty());
+  };
+  SECTION("by annotation") {
+    annotate("m1", "endstate.dev/paused", "\"\"");
+    quiet("annotation");
+    annotate("m1", "endstate.dev/paused", "null");
+    CHECK(settle([&] { return running("m1", "rev3"); }, 10));
+    CHECK(condition("m1", "Paused").empty());
+  }
+  SECTION("by spec") {
+    patch(resource_of<api::Machine>, "default", "m1", "", R"({"spec":{"paused":true}})");
+    quiet("spec");
+  }
+  SECTION("by its Cluster, a deletion too") {
+    patch(resource_of<api::Cluster>, "default", "c", "", R"({"spec":{"paused":true}})");
+    quiet("cluster");
+    remove("m1");
+    for (int i = 0; i < 5; ++i) step();
+    CHECK(m("m1"));
+    CHECK(get<api::Host>(host_name())->spec.consumer_ref);
+  }
+}
+
+TEST_CASE_METHOD(Ready, "a business cluster that can't be seen: unknown, nothing disruptive") {
+  link.reachable = ConditionStatus::false_;
+  link.message = "connection refused";
+  want("m1", "k-2", "rev2");
+  for (int i = 0; i < 20; ++i) step();
+  CHECK(running("m1", "rev1"));  // a short loss writes nothing
+  for (int i = 0; i < 20; ++i) step();
+  CHECK(condition("m1", "Ready") == "Unknown/ConnectionLost");
+  CHECK(has(m("m1")->status.blocked_by->message.str(), "connection refused"));
+  CHECK(granted.empty());
+  link.reachable = ConditionStatus::true_;
+  CHECK(settle([&] { return running("m1", "rev2"); }, 30));
+  view.lags = 2min;
+  want("m1", "k-1", "rev1");
+  granted.clear();
+  for (int i = 0; i < 40; ++i) step();
+  CHECK(granted.empty());
+  CHECK(condition("m1", "Ready") == "Unknown/ConnectionLost");
+}
+
+TEST_CASE_METHOD(Ready, "a Machine is deleted: drained, released, wiped, freed") {
+  pod(host_name(), "p1");
+  const std::string host = host_name();
+  remove("m1");
+  step();
+  CHECK(m("m1")->status.operation->type == api::OperationType::delete_);
+  CHECK(granted.back().operation == "MachineDelete");
+  CHECK_FALSE(granted.back().already_unavailable);
+  REQUIRE(settle([&] { return !m("m1"); }, 40));
+  CHECK_FALSE(get<Pod>("p1"));
+  CHECK(view.list<Node>("").empty());
+  CHECK(view.list<api::HostAssignment>("").empty());
+  const auto freed = get<api::Host>(host);
+  CHECK_FALSE(freed->spec.consumer_ref);
+  CHECK(claimable(*freed));
+  CHECK_FALSE(freed->metadata.labels.has("endstate.dev/cluster-name"));
+  machine("m2", "k-1", "rev1", R"(,"hostName":")" + host + "\"");
+  CHECK(settle([&] { return running("m2", "rev1"); }, 20));
+}
+
+TEST_CASE_METHOD(Ready, "a deletion that is refused goes on serving, and its next request still costs availability") {
+  bool open = false;
+  guard = [&](const reconcile::PermitRequest& r) -> reconcile::Verdict {
+    CHECK_FALSE(r.already_unavailable);
+    if (open) return reconcile::Granted{r.id()};
+    return reconcile::Refused{
+        .kind = "ChangeBudget", .name = "b", .reason = "MaxUnavailable", .message = "m", .retry_after = std::chrono::seconds(3)};
+  };
+  remove("m1");
+  for (int i = 0; i < 10; ++i) step();
+  CHECK(is_available(*m("m1")));
+  CHECK(condition("m1", "Deleting") == "True/Deleting");
+  CHECK(m("m1")->status.blocked_by->reason == "MaxUnavailable");
+  CHECK(node_of("m1")->spec.taints.empty());
+  open = true;
+  CHECK(settle([&] { return !m("m1"); }, 30));
+}
+
+TEST_CASE_METHOD(Ready, "hooks and exclusions hold or shorten a deletion") {
+  const std::string host = host_name();
+  SECTION("pre-drain") {
+    pod(host, "p1");
+    annotate("m1", "pre-drain.delete.hook.endstate.dev/backup", "\"me\"");
+    remove("m1");
+    for (int i = 0; i < 5; ++i) step();
+    CHECK(granted.empty());
+    CHECK(get<Pod>("p1"));
+    CHECK(condition("m1", "Deleting") == "True/WaitingForHook");
+    CHECK(has(m("m1")->status.blocked_by->message.str(), "backup"));
+    annotate("m1", "pre-drain.delete.hook.endstate.dev/backup", "null");
+    CHECK(settle([&] { return !m("m1"); }, 40));
+  }
+  SECTION("pre-terminate") {
+    pod(host, "p1");
+    annotate("m1", "pre-terminate.delete.hook.endstate.dev/disks", "\"me\"");
+    remove("m1");
+    for (int i = 0; i < 20; ++i) step();
+    CHECK_FALSE(get<Pod>("p1"));
+    CHECK(assignment_of("m1")->spec.state == api::AssignmentState::active);
+    CHECK(condition("m1", "Deleting") == "True/WaitingForHook");
+    annotate("m1", "pre-terminate.delete.hook.endstate.dev/disks", "null");
+    CHECK(settle([&] { return !m("m1"); }, 40));
+  }
+  SECTION("exclude-node-draining") {
+    pod(host, "p1");
+    annotate("m1", "endstate.dev/exclude-node-draining", "\"\"");
+    remove("m1");
+    REQUIRE(settle([&] { return !m("m1"); }, 40));
+    CHECK(get<Pod>("p1"));
+  }
+  SECTION("never in service: no drain") {
+    package("k-5");
+    for (auto& [name, state] : hosts_state) state.fails["k-5"] = "x";
+    machine("m2", "k-5", "rev5");
+    for (int i = 0; i < 5; ++i) step();
+    CHECK(m("m2")->status.phase == api::MachinePhase::failed);
+    remove("m2");
+    CHECK(settle([&] { return !m("m2"); }, 20));
+    CHECK(granted.back().already_unavailable);
+  }
+  SECTION("nothing was done yet: no grant is needed") {
+    granted.clear();
+    machine("m2", "nothing", "rev5");
+    step();
+    remove("m2");
+    step();
+    CHECK_FALSE(m("m2"));
+    CHECK(granted.empty());
+  }
+}
+
+TEST_CASE_METHOD(Ready, "a silent host is freed past the deadline, but nothing claims it before it is wiped") {
+  const std::string host = host_name();
+  hosts_state[host].alive = false;
+  remove("m1");
+  for (int i = 0; i < 200; ++i) step();
+  CHECK(m("m1"));
+  REQUIRE(settle([&] { return !m("m1"); }, 500));
+  CHECK(view.list<Node>("").empty());
+  const auto left = get<api::Host>(host);
+  CHECK_FALSE(left->spec.consumer_ref);
+  CHECK_FALSE(claimable(*left));
+  CHECK(is_false(left->status.conditions, "Wiped"));
+  REQUIRE(view.list<api::HostAssignment>("").size() == 1);
+  CHECK(std::any_of(events.begin(), events.end(), [](const auto& e) { return has(e, "NotWiped"); }));
+  machine("m2", "k-1", "rev1", R"(,"hostName":")" + host + "\"");
+  for (int i = 0; i < 5; ++i) step();
+  CHECK_FALSE(get<api::Host>(host)->spec.consumer_ref);
+  hosts_state[host].alive = true;  // its agent comes back, sees that it was released, and wipes
+  REQUIRE(settle([&] { return running("m2", "rev1"); }, 60));
+  CHECK(is_true(get<api::Host>(host)->status.conditions, "Wiped"));
+}
+
+TEST_CASE_METHOD(Ready, "a deleted Machine whose Cluster is gone is let go after a while, its host marked") {
+  const std::string host = host_name();
+  must({.verb = Verb::remove, .resource = &resource_of<api::Cluster>, .name_space = "default", .name = "c"});
+  for (int i = 0; i < 3; ++i) step();
+  CHECK(condition("m1", "Stalled") == "True/ClusterNotFound");
+  remove("m1");
+  for (int i = 0; i < 100; ++i) step();
+  CHECK(m("m1"));
+  REQUIRE(settle([&] { return !m("m1"); }, 1000));
+  CHECK_FALSE(claimable(*get<api::Host>(host)));
+}
+
+TEST_CASE_METHOD(Ready, "a cordoned node and one isolated by another are theirs") {
+  SECTION("cordon") {
+    patch(resource_of<Node>, "", host_name(), "", R"({"spec":{"unschedulable":true}})");
+    for (int i = 0; i < 3; ++i) step();
+    CHECK(condition("m1", "SchedulingOpen") == "False/SchedulingClosed");
+    CHECK(is_available(*m("m1")));
+    CHECK(node_of("m1")->spec.unschedulable.value_or(false));
+  }
+  SECTION("isolated by repair") {
+    patch(resource_of<Node>, "", host_name(), "",
+          R"({"spec":{"taints":[{"key":"endstate.dev/isolated","value":"repair","effect":"NoSchedule"}]}})");
+    for (int i = 0; i < 10; ++i) step();
+    CHECK(node_of("m1")->spec.taints.size() == 1);
+    CHECK(condition("m1", "Ready") == "False/SchedulingClosed");
+  }
+}
+
+TEST_CASE_METHOD(Ready, "what the agent says of the host is kept with the Host") {
+  its_host().boot = "b2";
+  for (int i = 0; i < 4; ++i) step();
+  CHECK(get<api::Host>(host_name())->status.agent->boot_id == "b2");
+  CHECK(get<api::Host>(host_name())->status.phase == api::HostPhase::ready);
+  CHECK(write_kinds["patch hosts/status"] == 1);
+}
+
+TEST_CASE("a slow creation shows its progress, and its deadline") {
+  TestWorld w;
+  w.package("k-1");
+  w.host("h1");
+  w.hosts_state["h1"].alive = false;
+  w.machine("m1", "k-1", "rev1");
+  for (int i = 0; i < 4; ++i) w.step();
+  CHECK(w.m("m1")->status.phase == api::MachinePhase::pending);  // the zero value: not written yet
+  CHECK(w.m("m1")->status.conditions.empty());
+  for (int i = 0; i < 6; ++i) w.step();
+  CHECK(w.m("m1")->status.phase == api::MachinePhase::provisioning);
+  CHECK(w.m("m1")->status.operation->type == api::OperationType::create);
+  CHECK(w.condition("m1", "AgentAlive") == "Unknown/WaitingForAgent");
+  REQUIRE(w.settle([&] { return w.m("m1")->status.phase == api::MachinePhase::failed; }, 1900));
+  CHECK(w.m("m1")->status.last_operation->result == api::OperationResult::lost);
+  w.hosts_state["h1"].alive = true;
+  REQUIRE(w.settle([&] { return w.running("m1", "rev1"); }, 20));
+  CHECK(w.m("m1")->status.last_operation->reason == "Recovered");
+}
+
+TEST_CASE("a creation that fails, and a spec that is mended") {
+  TestWorld w;
+  w.package("k-1");
+  w.package("k-2");
+  w.host("h1");
+  w.hosts_state["h1"].fails["k-1"] = "DownloadFailed";
+  w.machine("m1", "k-1", "rev1");
+  REQUIRE(w.settle([&] { return w.m("m1")->status.phase == api::MachinePhase::failed; }, 20));
+  CHECK(w.m("m1")->status.last_operation->type == api::OperationType::create);
+  CHECK(w.m("m1")->status.last_operation->reason == "PackageFailed");
+  w.want("m1", "k-2", "rev2");
+  REQUIRE(w.settle([&] { return w.running("m1", "rev2"); }, 20));
+  CHECK(w.m("m1")->status.last_operation->attempt == 1);
+  CHECK(w.granted.back().operation == "MachineCreate");
+}
