@@ -53,6 +53,7 @@ class Decoder {
   bool integer(Value v, std::int64_t& out) {
     return v.get_int64().get(out) == simdjson::SUCCESS || wrong("expected an integer of 64 bits");
   }
+  bool field(Value v, const Field& field, void* out);
   bool list(Value v, const Type& type, void* out);
   bool labels(Value v, Labels& out);
   bool name(Value v, const Type& type, std::uint8_t& out);
@@ -181,6 +182,15 @@ bool Decoder::value(Value v, const Type& type, void* out) {
   return wrong("broken JSON");
 }
 
+// What is never the same twice would only fill the pool with strings that nobody shares.
+bool Decoder::field(Value v, const Field& field, void* out) {
+  if (!field.rules.unique || field.type->kind != Kind::text) return value(v, *field.type, out);
+  std::string_view text;
+  if (!string(v, text)) return false;
+  as<Text>(out) = Text(text);
+  return true;
+}
+
 bool Decoder::object(simdjson::ondemand::object o, const Type& type, void* out) {
   for (auto entry : o) {
     std::string_view key;
@@ -188,7 +198,7 @@ bool Decoder::object(simdjson::ondemand::object o, const Type& type, void* out) 
     for (const Field& field : type.fields) {
       if (field.name != key) continue;
       Value inner;
-      if (entry.value().get(inner) == simdjson::SUCCESS && value(inner, *field.type, field.at(out))) break;
+      if (entry.value().get(inner) == simdjson::SUCCESS && this->field(inner, field, field.at(out))) break;
       wrong("broken JSON");
       return within(field.name);
     }

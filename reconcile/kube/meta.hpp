@@ -57,7 +57,7 @@ struct ObjectMeta {
 consteval auto describe(const ObjectMeta*) {
   return object("Standard object metadata.", field<&ObjectMeta::name>("name", "Its name."),
                 field<&ObjectMeta::name_space>("namespace", "Its namespace."), field<&ObjectMeta::uid>("uid", "Its uid."),
-                field<&ObjectMeta::resource_version>("resourceVersion", "Its version, for optimistic locking."),
+                field<&ObjectMeta::resource_version>("resourceVersion", "Its version, for optimistic locking.", {.unique = true}),
                 field<&ObjectMeta::generation>("generation", "Counts the changes of its spec."),
                 field<&ObjectMeta::creation_timestamp>("creationTimestamp", "When it was created."),
                 field<&ObjectMeta::deletion_timestamp>("deletionTimestamp", "When its deletion was asked for."),
