@@ -527,6 +527,7 @@ TEST_CASE_METHOD(Ready, "a Machine is deleted: drained, released, wiped, freed")
   CHECK(granted.back().operation == "MachineDelete");
   CHECK_FALSE(granted.back().already_unavailable);
   REQUIRE(settle([&] { return !m("m1"); }, 40));
+  CHECK_FALSE(last_plan.status);  // nothing is written to what is gone
   CHECK_FALSE(get<Pod>("p1"));
   CHECK(view.list<Node>("").empty());
   CHECK(view.list<api::HostAssignment>("").empty());

@@ -214,6 +214,7 @@ void Pass::drop_finalizer(std::uint8_t stage) {
   action.body = reconcile::JsonPatch().test(place, reconcile::quote(api::finalizer::machine)).remove(place).str();
   action.uid = machine.metadata.uid;
   action.stage = stage;
+  is_last = true;
   action.why = "nothing of it is left";
   out.actions.push_back(std::move(action));
 }

@@ -37,6 +37,7 @@ struct Pass {
   api::MachineStatus status;  // the draft: conditions start empty, the rest as it was
   reconcile::Plan out;
   bool lock_written = false;  // the draft goes out as a guarded action: no StatusWrite beside it
+  bool is_last = false;       // the finalizer goes with this pass: there is nothing left to write a status to
   bool refused_wait = false;  // the guard refused lately: not asked in this pass
 
   // facts (facts.cpp)

@@ -30,6 +30,7 @@ reconcile::Plan write(Pass& p, std::chrono::milliseconds settle) {
     put_lock(p);
     return std::move(p.out);
   }
+  if (p.is_last) return std::move(p.out);
   reconcile::StatusWrite w{.kind = &kind_of<api::Machine>, .cluster = {}, .key = p.machine.metadata.key()};
   w.uid = p.machine.metadata.uid;
   w.resource_version = p.machine.metadata.resource_version;
