@@ -175,8 +175,10 @@ class Planner {
       wait(RolloutPhase::paused, lost_problem(tally), true);
       return false;
     }
-    c_.need = std::max<std::int64_t>(0, (step.last ? facts_.live_count() - tally.at : target - tally.testifying()));
-    c_.quota = step.last ? std::max(replicas_, tally.at) : std::min(replicas_, target + tally[Standing::excused]);
+    // A machine that can't testify takes no place of a step, so that another one does; but what a partition keeps, it keeps.
+    const auto places = step.last ? facts_.live_count() : target;
+    c_.need = std::max<std::int64_t>(0, places - (step.last || shrinks ? tally.at : tally.testifying()));
+    c_.quota = step.last ? std::max(replicas_, tally.at) : std::min(replicas_, target + (shrinks ? 0 : tally[Standing::excused]));
     c_.excess = shrinks ? std::max<std::int64_t>(0, tally.at - target) : 0;
     st.phase = RolloutPhase::progressing;
     st.message = "step " + step.name.str() + ": " + std::to_string(tally[Standing::good]) + " of " + std::to_string(target) +

@@ -220,7 +220,7 @@ class Mover {
   bool take(const Fact& f) {
     if (left_ == 0) return false;
     if (f.steady && room_ <= 0) {
-      if (!out_.held)
+      if (!out_.held && on_the_move() < allowed_)
         out_.held = Problem{api::reason::max_unavailable,
                             std::to_string(allowed_ - room_) +
                                 " machines are not available or on the move, and rollout.maxUnavailable allows " + std::to_string(allowed_),
@@ -230,6 +230,14 @@ class Mover {
     room_ -= f.steady ? 1 : 0;
     --left_;
     return true;
+  }
+
+  // Machines that get where the course sends them: while these alone use up maxUnavailable, the rollout isn't held, it works.
+  std::int64_t on_the_move() const {
+    const auto& goal = course_.everyone_back ? course_.current : revisions_.update;
+    return static_cast<std::int64_t>(out_.actions.size()) + std::count_if(facts_.live.begin(), facts_.live.end(), [&](const Fact& f) {
+             return f.revision == goal && f.reachable && !f.steady;
+           });
   }
 
   void edit(const Fact& f, const Revision& to, std::string why) {
