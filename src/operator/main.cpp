@@ -35,7 +35,7 @@ struct Operator {
   Operator(const OperatorOptions& options, const reconcile::Credentials& credentials, const reconcile::Log& log)
       : env({.user_agent = "endstate/" + std::string(version), .workers = options.workers, .observer = reconcile::client_metrics<reconcile::Exchange>(metrics)},
             credentials),
-        lease_env({.user_agent = "endstate/" + std::string(version), .max_in_flight = 4, .max_connections = 1}, credentials),
+        lease_env({.user_agent = "endstate/" + std::string(version)}, credentials),
         leadership(lease_env, {.name_space = options.name_space, .name = options.lease_name, .identity = options.identity}, log),
         caches(env, log),
         guard(
