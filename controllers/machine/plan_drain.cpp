@@ -12,8 +12,7 @@ using reconcile::Action, reconcile::Code, reconcile::kind_of, reconcile::quote, 
 
 namespace {
 
-constexpr std::chrono::seconds ask_again{3};
-constexpr std::chrono::seconds ask_again_blocked{10};
+constexpr std::chrono::seconds ask_again{5};  // as kubectl drain
 // A kubelet that is gone never ends its pods; Cluster API waits as long (SkipWaitForDeleteTimeoutSeconds of an unreachable node).
 constexpr std::chrono::minutes unreachable_wait{5};
 
@@ -99,18 +98,25 @@ bool wait_for_pods(Pass& p, WallTime deadline) {
     return true;
   }
   const auto* refusal = refused_eviction(p);
+  const auto& shown = p.machine.status.blocked_by;
+  const bool still = !refusal && shown && shown->kind == "Pod" &&
+                     std::any_of(pods.begin(), pods.end(), [&](const Pod* pod) { return pod->metadata.name == shown->name; });
   if (refusal) {
     message += "; " + refusal->error.message;
     p.block("Pod", refusal->name, reason::drain_blocked, message);
+  } else if (still) {
+    message = shown->message.str();  // it is being tried again: until it goes, it blocks
+    p.block("Pod", shown->name, reason::drain_blocked, message);
   }
-  p.condition(api::condition::drained, ConditionStatus::false_, refusal ? reason::drain_blocked : reason::draining, message);
+  p.condition(api::condition::drained, ConditionStatus::false_, refusal || still ? reason::drain_blocked : reason::draining, message);
+  p.again(std::min<std::chrono::nanoseconds>(ask_again, deadline - p.now));
+  if (refusal) return false;  // the pass that shows a refusal doesn't try: else a budget that says no is asked at once again
   std::size_t evicted = 0;
   for (const Pod* pod : pods)
     if (!pod->metadata.deletion_timestamp && evicted < evictions_a_pass) {
       evict(p, *pod);
       ++evicted;
     }
-  p.again(std::min<std::chrono::nanoseconds>(refusal ? ask_again_blocked : ask_again, deadline - p.now));
   return false;
 }
 
