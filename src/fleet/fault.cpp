@@ -32,14 +32,14 @@ reconcile::Result<Fault> parse_fault(std::string_view text) {
     if (word.starts_with(package_key)) {
       const auto name = word.substr(package_key.size());
       if (!fault.package.empty()) return fail(Code::invalid, "package= is given twice; use one annotation or --fault for each package");
-      if (!is_object_name(name))
-        return fail(Code::invalid, "\"" + std::string(name) + "\" is no name of a MachinePackageVersion");
+      if (!is_object_name(name)) return fail(Code::invalid, "\"" + std::string(name) + "\" is no name of a MachinePackageVersion");
       fault.package = reconcile::Text(name);
     } else {
       const auto* const found = std::find(std::begin(fault_names), std::end(fault_names), word);
       if (found == std::end(fault_names))
-        return fail(Code::invalid, "\"" + std::string(word.substr(0, 64)) +
-                                       "\" is no fault; it must be InstallFails, NodeNotReady, AgentSilent, HostDown, Slow or package=NAME");
+        return fail(Code::invalid,
+                    "\"" + std::string(word.substr(0, 64)) +
+                        "\" is no fault; it must be InstallFails, NodeNotReady, AgentSilent, HostDown, Slow or package=NAME");
       fault.kinds |= static_cast<std::uint8_t>(1U << static_cast<unsigned>(found - std::begin(fault_names)));
     }
     if (comma == std::string_view::npos) break;

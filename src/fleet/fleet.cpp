@@ -11,7 +11,8 @@ using namespace std::chrono_literals;
 using reconcile::Call, reconcile::Error, reconcile::Level, reconcile::Ref, reconcile::Result;
 
 constexpr std::uint32_t pod_ids = 1U << 31U;  // ids below are hosts
-constexpr std::string_view topic_resources[] = {"hosts", "hosts/status", "hostassignments/status", "leases", "nodes", "nodes/status", "leases"};
+constexpr std::string_view topic_resources[] = {"hosts",        "hosts/status", "hostassignments/status", "leases", "nodes",
+                                                "nodes/status", "leases"};
 
 Ticket ticket_of(std::uint32_t id, std::size_t topic) { return static_cast<Ticket>(id) << 8U | topic; }
 std::uint32_t id_of(Ticket ticket) { return static_cast<std::uint32_t>(ticket >> 8U); }
@@ -92,7 +93,11 @@ void Fleet::on_synced() {
     if (hosts_[i].uid().empty()) hosts_[i].saw_host(nullptr);
     kick(i);
   }
-  log_(Level::info, "watching", {{"hosts", std::to_string(hosts_watch_->store.size())}, {"assignments", std::to_string(assignments_watch_->store.size())}, {"nodes", std::to_string(nodes_watch_->store.size())}, {"pods", std::to_string(pods_watch_->store.size())}});
+  log_(Level::info, "watching",
+       {{"hosts", std::to_string(hosts_watch_->store.size())},
+        {"assignments", std::to_string(assignments_watch_->store.size())},
+        {"nodes", std::to_string(nodes_watch_->store.size())},
+        {"pods", std::to_string(pods_watch_->store.size())}});
 }
 
 // ---- what is seen ----
@@ -184,7 +189,8 @@ std::optional<Fault> Fleet::read_fault(const reconcile::ObjectMeta& meta, std::s
   auto fault = parse_fault(meta.annotations.get(fault_annotation));
   if (fault) return std::move(*fault);
   ++bad_faults_;
-  log_(Level::warning, "a fault is not understood and is left out", {{"kind", std::string(kind)}, {"object", meta.key().str()}, {"error", fault.error().message}});
+  log_(Level::warning, "a fault is not understood and is left out",
+       {{"kind", std::string(kind)}, {"object", meta.key().str()}, {"error", fault.error().message}});
   if (hooks_.bad_fault) hooks_.bad_fault({kind, meta, fault.error().message});
   return std::nullopt;
 }
@@ -230,7 +236,8 @@ void Fleet::kick(std::uint32_t id) {
     const bool ran_pods = host.runs_pods();
     host.advance(now);
     for (std::size_t t = 0; t < topic_count; ++t)
-      if (host.wants(static_cast<Topic>(t), now.mono)) writes_.add(ticket_of(id, t), host.can_wait(static_cast<Topic>(t)) ? Lane::patient : Lane::prompt);
+      if (host.wants(static_cast<Topic>(t), now.mono))
+        writes_.add(ticket_of(id, t), host.can_wait(static_cast<Topic>(t)) ? Lane::patient : Lane::prompt);
     alarms_.set(id, host.next(now.mono));
     if (!ran_pods && host.runs_pods()) kick_pods(id);
     return;
@@ -266,7 +273,9 @@ void Fleet::answered(Ticket ticket, const Result<void>& result, std::string_view
   count(ticket, result ? "done" : reconcile::code_name(result.error().code));
   if (!result && result.error().code != reconcile::Code::exists && result.error().code != reconcile::Code::not_found)
     log_(Level::warning, "a write was refused",
-         {{"host", id < pod_ids ? hosts_[id].facts().name : std::string()}, {"resource", id < pod_ids ? std::string(topic_resources[ticket & 0xffU]) : "pods"}, {"error", result.error().message}});
+         {{"host", id < pod_ids ? hosts_[id].facts().name : std::string()},
+          {"resource", id < pod_ids ? std::string(topic_resources[ticket & 0xffU]) : "pods"},
+          {"error", result.error().message}});
   if (id < pod_ids) {
     Reply reply;
     const auto topic = topic_of(ticket);

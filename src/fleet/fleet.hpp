@@ -43,7 +43,7 @@ struct FleetFigures {
   std::size_t writes_waiting = 0, writes_in_flight = 0;
   bool writes_paused = false;                                                    // the API server doesn't answer
   std::vector<std::pair<std::string_view, std::chrono::nanoseconds>> watch_lag;  // by resource; 0: it is live
-  bool ready() const {  // every host is registered and enrolled
+  bool ready() const {                                                           // every host is registered and enrolled
     std::size_t all = 0;
     for (const auto n : hosts) all += n;
     return synced && registered == all;
@@ -56,7 +56,7 @@ struct BadFault {  // an annotation that was not understood, and is left out
   const std::string& message;
 };
 
-struct FleetHooks {  // each may be null
+struct FleetHooks {                                                                 // each may be null
   std::function<void(const FleetFigures&)> counted{};                               // each tick
   std::function<void(std::string_view resource, std::string_view result)> wrote{};  // each write's end
   std::function<void(const BadFault&)> bad_fault{};
@@ -110,8 +110,8 @@ class Fleet {
   reconcile::Pool pool_;
 
   std::vector<HostModel> hosts_;
-  std::vector<std::optional<Fault>> own_faults_;      // beside hosts_
-  std::vector<std::uint32_t> pods_had_;               // beside hosts_
+  std::vector<std::optional<Fault>> own_faults_;                   // beside hosts_
+  std::vector<std::uint32_t> pods_had_;                            // beside hosts_
   std::unordered_map<Text, std::optional<Fault>> package_faults_;  // by MachinePackageVersion, only those that have the annotation
   std::unordered_map<std::string, std::uint32_t> by_name_;
   std::unordered_map<Text, std::uint32_t> by_uid_;

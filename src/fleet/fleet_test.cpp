@@ -38,9 +38,13 @@ struct Rig {
     env->serve("", server);
     env->on_send = [this](const Call& c) {
       if (c.verb != Verb::list && c.verb != Verb::watch && c.verb != Verb::get)
-        ++sent[std::string(reconcile::verb_name(c.verb)) + " " + std::string(c.resource->plural) + (c.subresource.empty() ? "" : "/" + c.subresource)];
+        ++sent[std::string(reconcile::verb_name(c.verb)) + " " + std::string(c.resource->plural) +
+               (c.subresource.empty() ? "" : "/" + c.subresource)];
     };
-    fleet = std::make_unique<Fleet>(*env, options, FleetHooks{.bad_fault = [this](const BadFault& b) { bad_faults.push_back(b.object.key().str() + ": " + b.message); }}, reconcile::no_log());
+    fleet = std::make_unique<Fleet>(
+        *env, options,
+        FleetHooks{.bad_fault = [this](const BadFault& b) { bad_faults.push_back(b.object.key().str() + ": " + b.message); }},
+        reconcile::no_log());
     fleet->start();
   }
   void kill() {
@@ -48,7 +52,9 @@ struct Rig {
     fleet.reset();
   }
   bool until(const std::function<bool()>& done, std::chrono::nanoseconds limit = 10min) { return world.run_until(done, limit); }
-  bool registered() { return until([&] { return fleet->figures().ready(); }); }
+  bool registered() {
+    return until([&] { return fleet->figures().ready(); });
+  }
   std::size_t in(HostState state) const { return fleet->figures().hosts[static_cast<std::size_t>(state)]; }
 
   std::string must(Call call) {
@@ -70,12 +76,13 @@ struct Rig {
   static std::string spec(std::string_view kubelet, std::string_view revision, std::string_view machine, std::string_view state) {
     const auto package = [](std::string_view slot, std::string_view what, std::string_view version, std::string_view more) {
       const auto id = std::string(what) + "-" + std::string(version);
-      return R"({"name":")" + std::string(slot) + R"(","version":{"name":")" + id + R"(","uid":"u","digest":"d-)" + id + R"("},"spec":{"packageName":")" +
-             std::string(what) + R"(","version":")" + std::string(version) + R"(")" + std::string(more) + "}}";
+      return R"({"name":")" + std::string(slot) + R"(","version":{"name":")" + id + R"(","uid":"u","digest":"d-)" + id +
+             R"("},"spec":{"packageName":")" + std::string(what) + R"(","version":")" + std::string(version) + R"(")" + std::string(more) +
+             "}}";
     };
-    return R"({"state":")" + std::string(state) + R"(","machineUID":")" + std::string(machine) + R"(","revision":")" + std::string(revision) + R"(","packages":[)" +
-           package("runtime", "containerd", "1.7.20", R"(,"install":{"method":"Archive"})") + "," +
-           package("kubelet", "kubelet", kubelet, R"(,"requires":[{"packageName":"containerd"}])") + "]}";
+    return R"({"state":")" + std::string(state) + R"(","machineUID":")" + std::string(machine) + R"(","revision":")" +
+           std::string(revision) + R"(","packages":[)" + package("runtime", "containerd", "1.7.20", R"(,"install":{"method":"Archive"})") +
+           "," + package("kubelet", "kubelet", kubelet, R"(,"requires":[{"packageName":"containerd"}])") + "]}";
   }
   void assign(std::size_t index, std::string_view kubelet = "1.34.3", std::string_view revision = "r1", std::string_view state = "Active") {
     const auto uid = host(index).metadata.uid.str();
@@ -83,7 +90,10 @@ struct Rig {
     const auto body = R"({"apiVersion":"endstate.dev/v1alpha1","kind":"HostAssignment","metadata":{"name":")" + uid + R"("},"spec":)" +
                       spec(kubelet, revision, machine, state) + "}";
     if (server.get(reconcile::resource_of<Assignment>, "", uid))
-      must({.verb = Verb::merge_patch, .resource = &reconcile::resource_of<Assignment>, .name = uid, .body = R"({"spec":)" + spec(kubelet, revision, machine, state) + "}"});
+      must({.verb = Verb::merge_patch,
+            .resource = &reconcile::resource_of<Assignment>,
+            .name = uid,
+            .body = R"({"spec":)" + spec(kubelet, revision, machine, state) + "}"});
     else
       must({.verb = Verb::create, .resource = &reconcile::resource_of<Assignment>, .body = body});
   }
@@ -91,11 +101,17 @@ struct Rig {
     for (std::size_t i = 0; i < fleet_size; ++i) assign(i, kubelet, revision, state);
   }
   void annotate_host(std::size_t index, const std::string& value) {  // "": takes it away
-    must({.verb = Verb::merge_patch, .resource = &reconcile::resource_of<api::Host>, .name_space = "default", .name = name(index),
-          .body = R"({"metadata":{"annotations":{"fleet.endstate.dev/fault":)" + (value.empty() ? "null" : reconcile::quote(value)) + "}}}"});
+    must({.verb = Verb::merge_patch,
+          .resource = &reconcile::resource_of<api::Host>,
+          .name_space = "default",
+          .name = name(index),
+          .body =
+              R"({"metadata":{"annotations":{"fleet.endstate.dev/fault":)" + (value.empty() ? "null" : reconcile::quote(value)) + "}}}"});
   }
   void bind_pod(const std::string& pod, std::size_t index, const std::string& more = {}) {
-    must({.verb = Verb::create, .resource = &reconcile::resource_of<Pod>, .name_space = "default",
+    must({.verb = Verb::create,
+          .resource = &reconcile::resource_of<Pod>,
+          .name_space = "default",
           .body = R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":")" + pod + R"("},"spec":{"nodeName":")" + name(index) +
                   R"(","containers":[{"name":"c","image":"i"}])" + more + R"(},"status":{"phase":"Pending"}})"});
   }
@@ -167,24 +183,28 @@ TEST_CASE("over a bad network, with restarts of the fleet, every host ends where
     for (std::size_t i = 0; i < 8; ++i) rig.assign(i, "1.34.4", "r2");
     rig.world.run_for(std::chrono::milliseconds(rig.world.random() % 30'000));
     if (seed % 4 == 0) rig.kill(), rig.start();
-    REQUIRE(rig.until([&] {
-      for (std::size_t i = 0; i < 8; ++i) {
-        const auto a = rig.assignment(i);
-        if (!(a.status.observed_revision == "r2") || a.status.packages.size() != 2) return false;
-        for (const auto& p : a.status.packages)
-          if (p.state != api::PackageState::ready) return false;
-      }
-      return rig.in(HostState::ready) == 8;
-    }, 2h));
+    REQUIRE(rig.until(
+        [&] {
+          for (std::size_t i = 0; i < 8; ++i) {
+            const auto a = rig.assignment(i);
+            if (!(a.status.observed_revision == "r2") || a.status.packages.size() != 2) return false;
+            for (const auto& p : a.status.packages)
+              if (p.state != api::PackageState::ready) return false;
+          }
+          return rig.in(HostState::ready) == 8;
+        },
+        2h));
     for (std::size_t i = 0; i < 8; ++i) rig.assign(i, "1.34.4", "r2", "Released");
     if (seed % 5 == 0) rig.kill(), rig.start();
-    REQUIRE(rig.until([&] {
-      for (std::size_t i = 0; i < 8; ++i) {
-        const auto a = rig.assignment(i);
-        if (!a.status.packages.empty() || a.status.observed_generation != a.metadata.generation) return false;
-      }
-      return true;
-    }, 2h));
+    REQUIRE(rig.until(
+        [&] {
+          for (std::size_t i = 0; i < 8; ++i) {
+            const auto a = rig.assignment(i);
+            if (!a.status.packages.empty() || a.status.observed_generation != a.metadata.generation) return false;
+          }
+          return true;
+        },
+        2h));
     CHECK(rig.server.count(reconcile::resource_of<SeenNode>) == 8);  // deleting them is the machine loop's
   }
 }
@@ -250,8 +270,12 @@ TEST_CASE("faults come and go with annotations, on a host or on a version") {
   rig.annotate_host(3, "");
   REQUIRE(rig.until([&] { return rig.in(HostState::ready) == fleet_size; }, 1min));
 
-  rig.must({.verb = Verb::create, .resource = &reconcile::resource_of<PackageNote>,
-            .body = R"({"apiVersion":"endstate.dev/v1alpha1","kind":"MachinePackageVersion","metadata":{"name":"kubelet-1.34.6","annotations":{"fleet.endstate.dev/fault":"InstallFails"}},"spec":{}})"});
+  rig.must(
+      {.verb = Verb::create,
+       .resource = &reconcile::resource_of<PackageNote>,
+       .body =
+           R"({"apiVersion":"endstate.dev/v1alpha1","kind":"MachinePackageVersion","metadata":{"name":"kubelet-1.34.6",)"
+           R"("annotations":{"fleet.endstate.dev/fault":"InstallFails"}},"spec":{}})"});
   rig.world.run_for(2s);
   rig.assign_all("1.34.6", "worse");
   REQUIRE(rig.until([&] { return rig.in(HostState::failed) == fleet_size; }));
@@ -269,11 +293,17 @@ TEST_CASE("faults come and go with annotations, on a host or on a version") {
 
 TEST_CASE("objects of others are left alone") {
   Rig rig(6);
-  rig.must({.verb = Verb::create, .resource = &reconcile::resource_of<api::Host>, .name_space = "default",
+  rig.must({.verb = Verb::create,
+            .resource = &reconcile::resource_of<api::Host>,
+            .name_space = "default",
             .body = R"({"apiVersion":"endstate.dev/v1alpha1","kind":"Host","metadata":{"name":"real-1"},"spec":{"address":"192.0.2.1"}})"});
-  rig.must({.verb = Verb::create, .resource = &reconcile::resource_of<Assignment>,
-            .body = R"({"apiVersion":"endstate.dev/v1alpha1","kind":"HostAssignment","metadata":{"name":"another-uid"},"spec":)" + Rig::spec("1.34.3", "r1", "m", "Active") + "}"});
-  rig.must({.verb = Verb::create, .resource = &reconcile::resource_of<SeenNode>, .body = R"({"apiVersion":"v1","kind":"Node","metadata":{"name":"real-1"}})"});
+  rig.must({.verb = Verb::create,
+            .resource = &reconcile::resource_of<Assignment>,
+            .body = R"({"apiVersion":"endstate.dev/v1alpha1","kind":"HostAssignment","metadata":{"name":"another-uid"},"spec":)" +
+                    Rig::spec("1.34.3", "r1", "m", "Active") + "}"});
+  rig.must({.verb = Verb::create,
+            .resource = &reconcile::resource_of<SeenNode>,
+            .body = R"({"apiVersion":"v1","kind":"Node","metadata":{"name":"real-1"}})"});
   rig.start();
   REQUIRE(rig.registered());
   rig.world.run_for(10min);
@@ -320,8 +350,10 @@ TEST_CASE("the report tells how the fleet is") {
   const reconcile::ObjectMeta meta = rig.host(0).metadata;
   hooks.bad_fault({"Host", meta, "nonsense"});
   const auto text = metrics.text();
-  for (const auto* line : {"endstate_fleet_hosts{state=\"ready\"} 1", "endstate_fleet_hosts{state=\"free\"} 19", "endstate_fleet_packages_applied_total{result=\"success\"} 2",
-                           "endstate_fleet_writes_total{resource=\"nodes\",result=\"done\"} 1", "endstate_fleet_bad_faults_total{kind=\"Host\"} 1"})
+  for (const auto* line :
+       {"endstate_fleet_hosts{state=\"ready\"} 1", "endstate_fleet_hosts{state=\"free\"} 19",
+        "endstate_fleet_packages_applied_total{result=\"success\"} 2", "endstate_fleet_writes_total{resource=\"nodes\",result=\"done\"} 1",
+        "endstate_fleet_bad_faults_total{kind=\"Host\"} 1"})
     CHECK_THAT(text, Catch::Contains(line));
   rig.world.run_for(10s);
   CHECK(rig.server.count({"events.k8s.io", "v1", "events", "Event"}) == 1);

@@ -10,7 +10,8 @@ namespace endstate::fleet {
 namespace {
 
 using namespace std::chrono_literals;
-using reconcile::Call, reconcile::Code, reconcile::Condition, reconcile::ConditionStatus, reconcile::Error, reconcile::Result, reconcile::Verb;
+using reconcile::Call, reconcile::Code, reconcile::Condition, reconcile::ConditionStatus, reconcile::Error, reconcile::Result,
+    reconcile::Verb;
 using v1alpha1::AssignmentState, v1alpha1::PackageState, v1alpha1::RequestState;
 
 constexpr std::string_view agent_manager = "endstate-agent", kubelet_manager = "kubelet", inventory_manager = "endstate-fleet-inventory";
@@ -44,7 +45,8 @@ const Packages::Slot* slot_of(const Packages& packages, std::string_view name, s
 
 bool is_ready(const Packages::Slot* slot) { return slot != nullptr && !slot->removing && slot->state == PackageState::ready; }
 
-void say(std::vector<Condition>& conditions, std::string_view type, bool good, std::string_view reason, std::string_view message, WallTime now) {
+void say(std::vector<Condition>& conditions, std::string_view type, bool good, std::string_view reason, std::string_view message,
+         WallTime now) {
   Condition c;
   c.type = type;
   c.status = good ? ConditionStatus::true_ : ConditionStatus::false_;
@@ -268,7 +270,8 @@ void HostModel::update_report(Now now) {
   } else {
     std::erase_if(conditions_, [](const Condition& c) { return c.type == "Wiped"; });
     // Without a slot of its own the runtime is the kubelet's, and the network the runtime's.
-    const bool runs = runtime != nullptr ? runtime->actual && !runtime->removing && runtime->state != PackageState::failed : packages_.all_ready();
+    const bool runs =
+        runtime != nullptr ? runtime->actual && !runtime->removing && runtime->state != PackageState::failed : packages_.all_ready();
     const bool first_install = runtime != nullptr && runtime->state != PackageState::ready && !find_condition(conditions_, "RuntimeReady");
     const bool runtime_ready = runs && !first_install;
     const bool network_ready = network != nullptr ? is_ready(network) : runtime_ready;
@@ -354,12 +357,14 @@ NodeStatus HostModel::node_status(Now now) const {
     condition("Ready", true, "KubeletReady", "kubelet is posting ready status");
   else
     condition("Ready", false, "KubeletNotReady",
-              packages_.holds(faults_, FaultKind::node_not_ready) ? "container runtime is down: simulated by a fault" : "container runtime network not ready");
+              packages_.holds(faults_, FaultKind::node_not_ready) ? "container runtime is down: simulated by a fault"
+                                                                  : "container runtime network not ready");
   s.addresses = {{"InternalIP", Text(facts_.address)}, {"Hostname", Text(facts_.name)}};
   const auto* runtime = slot_of(packages_, runtime_slot, "containerd");
   s.node_info = {.architecture = "amd64",
                  .boot_id = Text(boot_id_),
-                 .container_runtime_version = runtime != nullptr ? Text("containerd://" + runtime->actual_version.str()) : Text("containerd://unknown"),
+                 .container_runtime_version =
+                     runtime != nullptr ? Text("containerd://" + runtime->actual_version.str()) : Text("containerd://unknown"),
                  .kernel_version = "6.1.0-sim",
                  .kubelet_version = Text("v" + kubelet_version_.str()),
                  .machine_id = Text(uuid_of(facts_.seed, "machine")),
@@ -416,8 +421,11 @@ Call HostModel::call(Topic topic, Now now) const {
     case Topic::node: {
       NewNode node;
       node.metadata.name = node_name_;
-      node.metadata.labels = {{"kubernetes.io/hostname", node_name_}, {"kubernetes.io/os", "linux"}, {"kubernetes.io/arch", "amd64"},
-                              {"topology.kubernetes.io/zone", facts_.idc}, {"topology.endstate.dev/rack", facts_.rack}};
+      node.metadata.labels = {{"kubernetes.io/hostname", node_name_},
+                              {"kubernetes.io/os", "linux"},
+                              {"kubernetes.io/arch", "amd64"},
+                              {"topology.kubernetes.io/zone", facts_.idc},
+                              {"topology.endstate.dev/rack", facts_.rack}};
       node.spec.provider_id = Text("fleet://" + facts_.idc + "/" + facts_.serial_number);
       node.spec.taints = {{v1alpha1::taint::not_ready, v1alpha1::taint::no_schedule}};
       // A Node's status stands in its creation already, as the kubelet's does (registry/core/node/strategy.go keeps it): one write less.
@@ -435,7 +443,8 @@ Call HostModel::call(Topic topic, Now now) const {
               .name = node_name_,
               .subresource = "status",
               .query = reconcile::apply_query(kubelet_manager),
-              .body = R"({"apiVersion":"v1","kind":"Node","metadata":)" + metadata + R"(},"status":)" + reconcile::encode(node_status(now)) + "}"};
+              .body = R"({"apiVersion":"v1","kind":"Node","metadata":)" + metadata + R"(},"status":)" +
+                      reconcile::encode(node_status(now)) + "}"};
     }
     case Topic::agent_lease:
     case Topic::node_lease: return lease_call(topic, now);

@@ -80,7 +80,7 @@ class HostModel {
   void put_back(Topic topic);  // it was not sent, or that is not known: wanted again at once
 
   const HostFacts& facts() const { return facts_; }
-  const Text& uid() const { return uid_; }              // of the Host; empty before it is registered
+  const Text& uid() const { return uid_; }                     // of the Host; empty before it is registered
   const std::string& node_name() const { return node_name_; }  // empty: it has had no assignment yet
   const Packages& packages() const { return packages_; }
   bool is_enrolled() const { return registered_ && enrolled_; }
@@ -112,8 +112,8 @@ class HostModel {
 
   Flight& flight(Topic t) { return flights_[static_cast<std::size_t>(t)]; }
   const Flight& flight(Topic t) const { return flights_[static_cast<std::size_t>(t)]; }
-  bool due(Topic topic) const;          // wanted, were it only time
-  MonoTime due_at(Topic topic) const;   // when it is time
+  bool due(Topic topic) const;         // wanted, were it only time
+  MonoTime due_at(Topic topic) const;  // when it is time
   void take_up(const Assignment& assignment, Now now);
   void adopt(Now now);
   void work(Now now);

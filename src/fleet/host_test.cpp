@@ -38,7 +38,8 @@ struct ReadLease {
   LeaseSpec spec;
 };
 consteval auto describe(const ReadLease*) {
-  return reconcile::object("Lease.", reconcile::field<&ReadLease::metadata>("metadata", ""), reconcile::field<&ReadLease::spec>("spec", ""));
+  return reconcile::object("Lease.", reconcile::field<&ReadLease::metadata>("metadata", ""),
+                           reconcile::field<&ReadLease::spec>("spec", ""));
 }
 
 // A host, and an API server that is one struct: it stores what is written and shows it back.
@@ -163,7 +164,8 @@ struct Rig {
     const auto call = host->take(topic, now);
     ++writes[topic];
     Reply reply;
-    const auto result = refuse.contains(topic) ? reconcile::Result<void>(reconcile::fail(refuse[topic], "refused")) : store(topic, call, reply);
+    const auto result =
+        refuse.contains(topic) ? reconcile::Result<void>(reconcile::fail(refuse[topic], "refused")) : store(topic, call, reply);
     host->done(topic, result, reply, now);
     show();
   }
@@ -697,7 +699,8 @@ TEST_CASE("a restart beside a host in service writes nothing but its leases, soo
   rig.assign_usual("1.34.4", "r2");
   rig.run(5min);
   REQUIRE(rig.node->status.node_info.kubelet_version == "v1.34.4");
-  for (std::size_t i = 0; i < before.size(); ++i) CHECK(rig.node->status.conditions[i].last_transition_time == before[i].last_transition_time);
+  for (std::size_t i = 0; i < before.size(); ++i)
+    CHECK(rig.node->status.conditions[i].last_transition_time == before[i].last_transition_time);
 }
 
 TEST_CASE("requests are done once: a reboot changes the boot, a wipe installs anew") {

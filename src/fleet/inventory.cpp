@@ -46,7 +46,8 @@ HostFacts host_facts(const Inventory& inventory, std::uint32_t index) {
 }
 
 std::string pod_address(std::uint32_t host_index, std::uint32_t number) {
-  return "10." + std::to_string(128 + (host_index >> 8U)) + "." + std::to_string(host_index & 0xffU) + "." + std::to_string(2 + number % 253);
+  return "10." + std::to_string(128 + (host_index >> 8U)) + "." + std::to_string(host_index & 0xffU) + "." +
+         std::to_string(2 + number % 253);
 }
 
 std::string uuid_of(std::uint64_t seed, std::string_view what, std::uint64_t number) {

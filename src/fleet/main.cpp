@@ -34,7 +34,10 @@ int run(const endstate::fleet::CommandLine& options) {
   endstate::fleet::Fleet fleet(env, options.fleet, report.hooks(events, [&env] { return env.now().mono; }), log);
 
   auto server = reconcile::HttpServer::start(
-      options.http_address, {{"/metrics", [&] { return reconcile::HttpReply{200, metrics.text(), "text/plain; version=0.0.4; charset=utf-8"}; }},
+      options.http_address, {{"/metrics",
+                              [&] {
+                                return reconcile::HttpReply{200, metrics.text(), "text/plain; version=0.0.4; charset=utf-8"};
+                              }},
                              {"/healthz", [&] { return reconcile::http_reply(report.alive(env.now().mono)); }},
                              {"/readyz", [&] { return reconcile::http_reply(report.ready()); }}});
   if (!server) return wrong(server.error());

@@ -23,19 +23,27 @@ std::variant<CommandLine, int> parse_command_line(int argc, const char* const* a
   std::string level = "info";
   std::vector<std::string> faults;
   std::int64_t lease_seconds = f.settings.lease_period.count();
-  CLI::App app("Plays hosts, their agents and their kubelets against a Kubernetes API server: for development, tests and load.", "endstate-fleet");
+  CLI::App app("Plays hosts, their agents and their kubelets against a Kubernetes API server: for development, tests and load.",
+               "endstate-fleet");
   app.set_version_flag("--version", std::string(version));
   app.add_option("--kubeconfig", c.kubeconfig, "The cluster's kubeconfig; absent: the pod's ServiceAccount");
   app.add_option("--context", c.context, "Which context of the kubeconfig; absent: its current-context");
-  app.add_option("--hosts", f.hosts, "How many hosts to play: host-0001 and so on")->check(CLI::Range(1U, max_hosts))->capture_default_str();
+  app.add_option("--hosts", f.hosts, "How many hosts to play: host-0001 and so on")
+      ->check(CLI::Range(1U, max_hosts))
+      ->capture_default_str();
   app.add_option("--namespace", f.inventory.name_space, "Where the Host objects are")->capture_default_str();
-  app.add_option("--racks", f.inventory.racks, "Over how many racks the hosts are spread")->check(CLI::Range(1, 1000))->capture_default_str();
+  app.add_option("--racks", f.inventory.racks, "Over how many racks the hosts are spread")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
   app.add_option("--seed", f.inventory.seed, "Of everything random about a host")->capture_default_str();
   app.add_option("--delay-scale", f.settings.pace.scale, "How long work takes: 1 as on a real host, 0.1 a tenth of it, 0 no time")
       ->check(CLI::Range(0.0, 1000.0))
       ->capture_default_str();
-  app.add_option("--lease-seconds", lease_seconds, "Time between two renewals of a lease, +/- 10 %")->check(CLI::Range(1, 3600))->capture_default_str();
-  app.add_option("--fault", faults, "A fault of every host, e.g. InstallFails,package=NAME; may be given again (docs/fleet.md)")->take_all();
+  app.add_option("--lease-seconds", lease_seconds, "Time between two renewals of a lease, +/- 10 %")
+      ->check(CLI::Range(1, 3600))
+      ->capture_default_str();
+  app.add_option("--fault", faults, "A fault of every host, e.g. InstallFails,package=NAME; may be given again (docs/fleet.md)")
+      ->take_all();
   app.add_option("--http-address", c.http_address, "host:port of /metrics, /healthz and /readyz")->capture_default_str();
   app.add_option("--log-level", level, "debug, info, warning or error")->capture_default_str();
   try {

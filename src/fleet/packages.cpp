@@ -166,7 +166,8 @@ bool Packages::apply(Slot& slot, bool fails, MonoTime now, Chance& chance, doubl
 bool Packages::may_start(const Slot& slot, std::string& waits_for) const {
   for (const auto& r : slot.want.spec.requires_) {
     const auto* other = find_package(r.package_name);
-    const bool ready = other != nullptr && !other->removing && other->state == State::ready && other->want.spec.version.view().starts_with(r.version.view());
+    const bool ready = other != nullptr && !other->removing && other->state == State::ready &&
+                       other->want.spec.version.view().starts_with(r.version.view());
     if (ready) continue;
     waits_for = "requires " + r.package_name.str() + (r.version.empty() ? "" : " " + r.version.str()) +
                 (other == nullptr ? ", which no slot holds" : " to be Ready");
@@ -220,7 +221,8 @@ std::vector<v1alpha1::PackageReport> Packages::report() const {
   std::vector<v1alpha1::PackageReport> out;
   out.reserve(slots_.size());
   for (const auto& s : slots_)
-    out.push_back({.name = s.want.name, .actual = s.actual, .state = s.state, .reason = s.reason, .message = s.message, .attempts = s.attempts});
+    out.push_back(
+        {.name = s.want.name, .actual = s.actual, .state = s.state, .reason = s.reason, .message = s.message, .attempts = s.attempts});
   return out;
 }
 

@@ -47,12 +47,12 @@ class Packages {
   MonoTime next() const;  // when something is due; max(): nothing is
 
   const std::vector<Slot>& slots() const { return slots_; }
-  bool all_ready() const;                                          // and there are some
-  bool any_failed() const;                                         //
-  const Slot* find(std::string_view name) const;                   // by slot name, or null
-  const Slot* find_package(std::string_view package_name) const;   // by what it is a version of, or null
-  bool installed(std::string_view package_version) const;          // that MachinePackageVersion is on the disk
-  bool holds(const Faults& faults, FaultKind kind) const;          // the fault holds: always, or for something installed
+  bool all_ready() const;                                         // and there are some
+  bool any_failed() const;                                        //
+  const Slot* find(std::string_view name) const;                  // by slot name, or null
+  const Slot* find_package(std::string_view package_name) const;  // by what it is a version of, or null
+  bool installed(std::string_view package_version) const;         // that MachinePackageVersion is on the disk
+  bool holds(const Faults& faults, FaultKind kind) const;         // the fault holds: always, or for something installed
   std::vector<v1alpha1::PackageReport> report() const;
   std::uint64_t applied = 0, failed = 0;  // installs done and gone wrong, ever
 

@@ -10,7 +10,8 @@ using State = endstate::v1alpha1::PackageState;
 
 namespace {
 
-AgentPackage package(std::string_view slot, std::string_view name, std::string_view version, std::string_view requires_ = {}, std::string_view at = {}) {
+AgentPackage package(std::string_view slot, std::string_view name, std::string_view version, std::string_view requires_ = {},
+                     std::string_view at = {}) {
   AgentPackage p;
   p.name = slot;
   p.version.name = std::string(name) + "-" + std::string(version);

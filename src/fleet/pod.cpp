@@ -95,7 +95,8 @@ Call PodModel::status_call(Now now) const {
   s.pod_ip = address;
   s.pod_ips = {{address}};
   s.start_time = started;
-  s.conditions = {{"Initialized", "True", started}, {"Ready", runs ? "True" : "False", since}, {"ContainersReady", runs ? "True" : "False", since}};
+  s.conditions = {
+      {"Initialized", "True", started}, {"Ready", runs ? "True" : "False", since}, {"ContainersReady", runs ? "True" : "False", since}};
   for (const auto& c : spec_.containers) {
     ContainerStatus status{.name = c.name,
                            .image = c.image,
@@ -106,8 +107,8 @@ Call PodModel::status_call(Now now) const {
     if (runs)
       status.state.running = RunningState{started};
     else
-      status.state.terminated =
-          TerminatedState{phase_ == PodPhase::succeeded ? 0 : exit_code_, phase_ == PodPhase::succeeded ? "Completed" : "Error", started, now.wall};
+      status.state.terminated = TerminatedState{phase_ == PodPhase::succeeded ? 0 : exit_code_,
+                                                phase_ == PodPhase::succeeded ? "Completed" : "Error", started, now.wall};
     s.container_statuses.push_back(std::move(status));
   }
   return {.verb = Verb::apply,

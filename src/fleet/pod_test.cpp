@@ -62,8 +62,9 @@ TEST_CASE("a bound pod runs after a while, with an address and its containers re
   CHECK(call->name_space == "shop");
   CHECK(call->subresource == "status");
   CHECK_THAT(call->query, Catch::Contains("fieldManager=kubelet"));
-  CHECK_THAT(call->body, Catch::Contains(R"("uid":"u-1")") && Catch::Contains(R"("phase":"Running")") && Catch::Contains(R"("podIP":"10.128.3.7")") &&
-                             Catch::Contains(R"("type":"Ready","status":"True")") && Catch::Contains(R"("ready":true)"));
+  CHECK_THAT(call->body, Catch::Contains(R"("uid":"u-1")") && Catch::Contains(R"("phase":"Running")") &&
+                             Catch::Contains(R"("podIP":"10.128.3.7")") && Catch::Contains(R"("type":"Ready","status":"True")") &&
+                             Catch::Contains(R"("ready":true)"));
   rig.model.done({}, rig.now);
   CHECK_FALSE(rig.next_write());  // a service's pod runs on
 }
@@ -88,7 +89,8 @@ TEST_CASE("a Job's pod ends, well or as its annotation says") {
     REQUIRE(ended);
     const bool fails = code == "3";
     CHECK_THAT(ended->body, Catch::Contains(fails ? R"("phase":"Failed")" : R"("phase":"Succeeded")") &&
-                                Catch::Contains(fails ? R"("exitCode":3)" : R"("exitCode":0)") && Catch::Contains(R"("type":"Ready","status":"False")"));
+                                Catch::Contains(fails ? R"("exitCode":3)" : R"("exitCode":0)") &&
+                                Catch::Contains(R"("type":"Ready","status":"False")"));
     rig.model.done({}, rig.now);
     CHECK_FALSE(rig.next_write());
   }

@@ -14,7 +14,8 @@ FleetHooks Report::hooks(reconcile::Events& events, std::function<reconcile::Mon
   return {.counted = [this, now = std::move(now)](const FleetFigures& f) { counted(f, now()); },
           .wrote =
               [this](std::string_view resource, std::string_view result) {
-                metrics_.add("writes_total", "Writes of the simulated hosts, by what came of them.", {{"resource", resource}, {"result", result}});
+                metrics_.add("writes_total", "Writes of the simulated hosts, by what came of them.",
+                             {{"resource", resource}, {"result", result}});
               },
           .bad_fault =
               [this, &events](const BadFault& bad) {
@@ -24,12 +25,16 @@ FleetHooks Report::hooks(reconcile::Events& events, std::function<reconcile::Mon
                 note.reason = "BadFault";
                 note.action = "ReadFault";
                 note.note = bad.message;
-                events.emit({.api_version = "endstate.dev/v1alpha1", .kind = std::string(bad.kind), .key = bad.object.key(), .uid = bad.object.uid}, note);
+                events.emit(
+                    {.api_version = "endstate.dev/v1alpha1", .kind = std::string(bad.kind), .key = bad.object.key(), .uid = bad.object.uid},
+                    note);
               }};
 }
 
 void Report::exchange(const reconcile::Exchange& e) {
-  const auto resource = e.resource.starts_with("/") ? std::string("raw") : std::string(e.resource) + (e.subresource.empty() ? "" : "/") + std::string(e.subresource);
+  const auto resource = e.resource.starts_with("/")
+                            ? std::string("raw")
+                            : std::string(e.resource) + (e.subresource.empty() ? "" : "/") + std::string(e.subresource);
   metrics_.add("client_requests_total", "Requests to the API server.", {{"verb", e.verb}, {"resource", resource}, {"code", code_of(e)}});
   if (e.verb != "watch") metrics_.observe("client_seconds", "How long requests took, watches apart.", {{"verb", e.verb}}, e.took);
 }
@@ -40,7 +45,8 @@ void Report::counted(const FleetFigures& f, reconcile::MonoTime now) {
   for (std::size_t i = 0; i < f.pods.size(); ++i)
     metrics_.set("pods", "Pods on simulated nodes, by phase.", {{"phase", pod_phase_names[i]}}, f.pods[i]);
   const auto grown = [&](std::uint64_t is, std::uint64_t& was, std::string_view result) {
-    metrics_.add("packages_applied_total", "Installs of packages, by what came of them.", {{"result", result}}, static_cast<double>(is - was));
+    metrics_.add("packages_applied_total", "Installs of packages, by what came of them.", {{"result", result}},
+                 static_cast<double>(is - was));
     was = is;
   };
   grown(f.packages_applied, applied_, "success");
@@ -55,7 +61,8 @@ void Report::counted(const FleetFigures& f, reconcile::MonoTime now) {
   last_ = now;
   std::size_t all = 0;
   for (const auto n : f.hosts) all += n;
-  ready_ = {f.ready(), f.synced ? std::to_string(f.registered) + " of " + std::to_string(all) + " hosts are registered" : "waiting for the first lists"};
+  ready_ = {f.ready(), f.synced ? std::to_string(f.registered) + " of " + std::to_string(all) + " hosts are registered"
+                                : "waiting for the first lists"};
 }
 
 reconcile::Health Report::ready() const {
@@ -66,7 +73,9 @@ reconcile::Health Report::ready() const {
 reconcile::Health Report::alive(reconcile::MonoTime now) const {
   const std::lock_guard lock(mutex_);
   const bool stuck = last_ != reconcile::MonoTime{} && now - last_ > 30s;
-  return {!stuck, stuck ? "the fleet's thread has not moved for " + reconcile::format_duration(std::chrono::duration_cast<std::chrono::seconds>(now - last_)) : "ok"};
+  return {!stuck, stuck ? "the fleet's thread has not moved for " +
+                              reconcile::format_duration(std::chrono::duration_cast<std::chrono::seconds>(now - last_))
+                        : "ok"};
 }
 
 }  // namespace endstate::fleet

@@ -24,8 +24,7 @@ struct AgentPackageSpec {
 consteval auto describe(const AgentPackageSpec*) {
   using S = AgentPackageSpec;
   return object("What a host must know to order its work.", field<&S::package_name>("packageName", "What it is a version of."),
-                field<&S::version>("version", "Its version."),
-                field<&S::requires_>("requires", "Packages that must be Ready before it."));
+                field<&S::version>("version", "Its version."), field<&S::requires_>("requires", "Packages that must be Ready before it."));
 }
 struct AgentPackage {
   Text name;
@@ -106,7 +105,8 @@ struct NodeInfo {
 };
 consteval auto describe(const NodeInfo*) {
   using S = NodeInfo;
-  return object("core/v1 NodeSystemInfo.", field<&S::architecture>("architecture", "GOARCH."), field<&S::boot_id>("bootID", "Of this boot."),
+  return object("core/v1 NodeSystemInfo.", field<&S::architecture>("architecture", "GOARCH."),
+                field<&S::boot_id>("bootID", "Of this boot."),
                 field<&S::container_runtime_version>("containerRuntimeVersion", "Name and version."),
                 field<&S::kernel_version>("kernelVersion", "The kernel."), field<&S::kubelet_version>("kubeletVersion", "The kubelet."),
                 field<&S::machine_id>("machineID", "/etc/machine-id."), field<&S::operating_system>("operatingSystem", "GOOS."),

@@ -45,7 +45,8 @@ void WriteQueue::send(Ticket ticket, Lane lane, reconcile::Call call) {
 void WriteQueue::ended(Ticket ticket, const Result<void>& result) {
   const auto node = flights_.extract(ticket);  // keeps the handle alive until we are through
   const auto code = result ? Code::invalid : result.error().code;
-  const bool unanswered = !result && (code == Code::unavailable || code == Code::throttled || code == Code::maybe_done || code == Code::cancelled);
+  const bool unanswered =
+      !result && (code == Code::unavailable || code == Code::throttled || code == Code::maybe_done || code == Code::cancelled);
   if (unanswered) {
     hooks_.unanswered(ticket, result.error());
     add(ticket, node.mapped().lane);  // at the end: one that always fails must not keep out the rest

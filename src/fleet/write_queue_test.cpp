@@ -33,19 +33,20 @@ struct Rig {
   std::string last_body;
   WriteQueue queue;
   explicit Rig(std::uint64_t seed = 1, WriteQueueOptions options = {})
-      : world(seed), queue(env, options,
-                           {.make = [this](Ticket t) -> std::optional<Call> {
-                              if (!wanted[t]) return std::nullopt;
-                              most_in_flight = std::max(most_in_flight, queue.in_flight() + 1);
-                              return Call{.verb = reconcile::Verb::get, .resource = &reconcile::resource_of<SeenNode>, .name = std::to_string(t)};
-                            },
-                            .answered =
-                                [this](Ticket t, const Result<void>&, std::string_view body) {
-                                  ++answered[t];
-                                  wanted[t] = false;
-                                  last_body = body;
-                                },
-                            .unanswered = [this](Ticket t, const Error&) { ++unanswered[t]; }}) {
+      : world(seed),
+        queue(env, options,
+              {.make = [this](Ticket t) -> std::optional<Call> {
+                 if (!wanted[t]) return std::nullopt;
+                 most_in_flight = std::max(most_in_flight, queue.in_flight() + 1);
+                 return Call{.verb = reconcile::Verb::get, .resource = &reconcile::resource_of<SeenNode>, .name = std::to_string(t)};
+               },
+               .answered =
+                   [this](Ticket t, const Result<void>&, std::string_view body) {
+                     ++answered[t];
+                     wanted[t] = false;
+                     last_body = body;
+                   },
+               .unanswered = [this](Ticket t, const Error&) { ++unanswered[t]; }}) {
     env.serve("", server);
   }
   void want(Ticket t) {
