@@ -215,7 +215,7 @@ await 900 upgraded
 end
 
 begin "Delete everything"
-kubectl delete -f "$RUN_DIR/demo.yaml" --wait=false >/dev/null
+kubectl delete -f "$RUN_DIR/demo.yaml" --wait=false >/dev/null 2>&1
 await 600 nothing_left
 expect "$(hosts)" "$fleet_size" "the number of Hosts"
 end

@@ -129,7 +129,7 @@ struct Rules {
   std::string_view format{};
   std::string_view list_key{};  // makes a list a map list (x-kubernetes-list-type: map)
   bool set = false;             // a list of unique scalars (x-kubernetes-list-type: set)
-  bool unique = false;  // a Text that is hardly ever the same twice (a resourceVersion): decoded without a place in the pool
+  bool unique = false;          // a Text that is hardly ever the same twice (a resourceVersion): decoded without a place in the pool
   bool atomic = false;          // x-kubernetes-map-type / list-type: atomic
   std::array<Cel, 3> cel{};     // an entry with an empty rule is unused
 };

@@ -37,8 +37,8 @@ constexpr int max_tries = 3;        // of a read that the server asked to repeat
 constexpr auto silent_peer = 20s;   // sent data that no one acknowledges, or keepalives that no one answers
 constexpr int looks_a_reading = 6;  // files are read when they look changed, and each 6th time anyway: once a minute
 constexpr auto longest_poll = 60s;
-// Interrupt moderation, as network cards do it: a turn costs the same for one answer as for fifty (every socket is polled, every transfer looked
-// at), and answers of a busy server trickle. Under load there are at most 500 turns a second; a call waits 2 ms longer at the most.
+// Interrupt moderation, as network cards do it: a turn costs the same for one answer as for fifty (every socket is polled, every transfer
+// looked at), and answers of a busy server trickle. Under load there are at most 500 turns a second; a call waits 2 ms longer at the most.
 constexpr auto shortest_turn = 2ms;
 constexpr std::size_t spare_handles = 16;
 constexpr long upload_buffer = 16L << 10;  // libcurl's least: bodies are small, and its 64 KiB would be kept by each spare

@@ -33,7 +33,9 @@ int refuse(const std::string& why) {
 // Members are made in this order and end in the opposite one: what refers to another comes after it.
 struct Operator {
   Operator(const OperatorOptions& options, const reconcile::Credentials& credentials, const reconcile::Log& log)
-      : env({.user_agent = "endstate/" + std::string(version), .workers = options.workers, .observer = reconcile::client_metrics<reconcile::Exchange>(metrics)},
+      : env({.user_agent = "endstate/" + std::string(version),
+             .workers = options.workers,
+             .observer = reconcile::client_metrics<reconcile::Exchange>(metrics)},
             credentials),
         lease_env({.user_agent = "endstate/" + std::string(version)}, credentials),
         leadership(lease_env, {.name_space = options.name_space, .name = options.lease_name, .identity = options.identity}, log),
