@@ -270,12 +270,10 @@ TEST_CASE("faults come and go with annotations, on a host or on a version") {
   rig.annotate_host(3, "");
   REQUIRE(rig.until([&] { return rig.in(HostState::ready) == fleet_size; }, 1min));
 
-  rig.must(
-      {.verb = Verb::create,
-       .resource = &reconcile::resource_of<PackageNote>,
-       .body =
-           R"({"apiVersion":"endstate.dev/v1alpha1","kind":"MachinePackageVersion","metadata":{"name":"kubelet-1.34.6",)"
-           R"("annotations":{"fleet.endstate.dev/fault":"InstallFails"}},"spec":{}})"});
+  rig.must({.verb = Verb::create,
+            .resource = &reconcile::resource_of<PackageNote>,
+            .body = R"({"apiVersion":"endstate.dev/v1alpha1","kind":"MachinePackageVersion","metadata":{"name":"kubelet-1.34.6",)"
+                    R"("annotations":{"fleet.endstate.dev/fault":"InstallFails"}},"spec":{}})"});
   rig.world.run_for(2s);
   rig.assign_all("1.34.6", "worse");
   REQUIRE(rig.until([&] { return rig.in(HostState::failed) == fleet_size; }));
