@@ -90,11 +90,8 @@ class LedgerGuard::Book {
   void take_from_cache(const api::Cluster& cluster) {
     const auto cached = guard_.view_.get<api::GuardLedger>("", cluster_.name_space, cluster_.name);
     if (!cached || !(cached->spec.cluster_uid == cluster.metadata.uid)) return;
-    if (!ledger_ || !(ledger_->metadata.uid == cached->metadata.uid)) {
-      adopt(*cached);
-    } else if (cached->status.generation > ledger_->status.generation) {
-      adopt(*cached);
-    }
+    const bool other = !ledger_ || !(ledger_->metadata.uid == cached->metadata.uid);
+    if (other || cached->status.generation > ledger_->status.generation) adopt(*cached);
   }
 
   void adopt(const api::GuardLedger& ledger) {

@@ -44,12 +44,12 @@ bool is_busy(const api::ChangeBudgetStatus& status) {
 }
 
 void set(api::ChangeBudgetStatus& status, const BudgetInput& in, std::string_view type, reconcile::ConditionStatus value,
-         std::string_view reason, std::string message) {
+         std::string_view reason, std::string_view message) {
   reconcile::set_condition(status.conditions,
                            {.type = type,
                             .status = value,
                             .reason = reason,
-                            .message = std::move(message),
+                            .message = message,
                             .last_transition_time = {},
                             .observed_generation = in.budget->metadata.generation},
                            in.now);

@@ -123,7 +123,8 @@ void Pass::release(std::uint8_t stage) {
     a.spec.node_name = in.host->metadata.name;
     a.spec.revision = revision;
   }
-  put_assignment(std::move(a), stage, "undo what was installed on " + (in.host ? in.host->metadata.name.str() : a.spec.node_name.str()));
+  const std::string why = "undo what was installed on " + (in.host ? in.host->metadata.name.str() : a.spec.node_name.str());
+  put_assignment(std::move(a), stage, why);
 }
 
 void Pass::put_assignment(api::HostAssignment a, std::uint8_t stage, std::string why) {
