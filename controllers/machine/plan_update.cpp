@@ -6,8 +6,6 @@
 
 namespace endstate::machine {
 
-using reconcile::Verb;
-
 namespace {
 
 // The way back is never held by schedules, metrics or full windows: so it must be told from the way forward.
