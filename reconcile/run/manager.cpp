@@ -174,8 +174,9 @@ struct Manager::Impl {
     const Priority priority = caches.synced(cluster, kind) ? Priority::high : Priority::low;
     for (const auto& [runner, source] : it->sources) {
       if (!source.remote && !cluster.empty()) continue;
-      guarded(*runners[runner], "a source",
-              [&, r = runner] { source.keys(caches, cluster, before.get(), after.get(), [&](Key key) { add(r, key, priority); }); });
+      guarded(*runners[runner], "a source", [&, r = runner, &from = source] {
+        from.keys(caches, cluster, before.get(), after.get(), [&](Key key) { add(r, key, priority); });
+      });
     }
   }
   void on_progress(std::string_view cluster, const Kind& kind, bool broke) {
@@ -416,7 +417,7 @@ struct Manager::Impl {
 
   // The pass is over, but its key stays out until the caches have reached what it wrote.
   void finish(std::size_t i, const Key& key_, std::string_view result, const std::vector<Wait>& after) {
-    const Key key = key_;  // it may stand in what is dropped here
+    const Key key = key_;  // NOLINT(performance-unnecessary-copy-initialization): it may stand in what is dropped here
     std::vector<Wait> open;
     for (const auto& w : after)
       if (!over(w)) open.push_back(w);

@@ -248,7 +248,7 @@ struct SimApi::Impl {
   // Stores what a write made of an object; deletes it when it was waiting for its last finalizer.
   json commit(Shelf& s, const ObjectKey& key, json object) {
     auto it = s.objects.find(key);
-    const json before = it == s.objects.end() ? json() : it->second;
+    json before = it == s.objects.end() ? json() : it->second;
     if (!before.is_null()) {
       json same = object;
       same["metadata"]["resourceVersion"] = before["metadata"]["resourceVersion"];

@@ -12,7 +12,7 @@ namespace {
 using namespace std::chrono_literals;
 using reconcile::Call, reconcile::Code, reconcile::Condition, reconcile::ConditionStatus, reconcile::Error, reconcile::Result,
     reconcile::Verb;
-using v1alpha1::AssignmentState, v1alpha1::PackageState, v1alpha1::RequestState;
+using v1alpha1::PackageState, v1alpha1::RequestState;
 
 constexpr std::string_view agent_manager = "endstate-agent", kubelet_manager = "kubelet", inventory_manager = "endstate-fleet-inventory";
 constexpr std::string_view kubelet_slot = "kubelet", runtime_slot = "runtime";
