@@ -257,7 +257,7 @@ TEST_CASE("old revisions are trimmed, never those in use", "[machine_set]") {
   take_edit(scene, scene.machines[0].metadata.name.view(), "v3");
   finish_edit(scene, scene.machines[0].metadata.name.view());
   scene.machines[0].metadata.deletion_timestamp = scene.now;  // so that there is nothing else to do
-  const auto planned = scene.plan();  // the actions are its own
+  const auto planned = scene.plan();                          // the actions are its own
   const auto gone = actions_of(planned, Verb::remove, "ControllerRevision");
   REQUIRE(gone.size() == 2);  // of 2, 4, 5, 6 the newest two stay; 3 is on a machine
   CHECK((gone[0]->name == scene.revisions[1].name && gone[1]->name == scene.revisions[3].name));
