@@ -136,15 +136,16 @@ consteval auto describe(const CheckOperator*) {
 }
 enum class OnNoData : std::uint8_t { pause, fail, ignore };
 consteval auto describe(const OnNoData*) { return names("What a check without an answer means.", "Pause", "Fail", "Ignore"); }
-// A question to a metric source, asked again and again.
+// A question to a metric source, asked again and again. An answer is good (it passes the threshold), bad, inconclusive (between the two
+// thresholds, or no data), or an error (no answer, or one that isn't one number).
 struct MetricCheck {
   Text name;
   NameRef source_ref;
   Text query;
   CheckOperator operator_{};
-  Text threshold;
+  Text threshold, failure_threshold;
   std::optional<std::chrono::seconds> interval;
-  std::optional<std::int64_t> count, failure_limit;
+  std::optional<std::int64_t> count, failure_limit, inconclusive_limit, error_limit;
   std::optional<OnNoData> on_no_data;
   friend bool operator==(const MetricCheck&, const MetricCheck&) = default;
 };
@@ -152,19 +153,57 @@ consteval auto describe(const MetricCheck*) {
   return object(
       "A question to a MetricSource, asked again and again.", field<&MetricCheck::name>("name", "Its name, for status.", slot_name),
       field<&MetricCheck::source_ref>("sourceRef", "The MetricSource that is asked.", {.required = true}),
-      field<&MetricCheck::query>("query", "The question, in the source's language (PromQL); its answer must be one number.",
+      field<&MetricCheck::query>("query",
+                                 "The question, in the source's language (PromQL); its answer must be one number. $(namespace), "
+                                 "$(cluster), $(set), $(revision) and $(step) in it are replaced; a budget's check knows the first two.",
                                  {.required = true, .min_length = 1, .max_length = 4096}),
       field<&MetricCheck::operator_>("operator", "How the answer is compared with the threshold.", {.required = true}),
       field<&MetricCheck::threshold>("threshold", "A decimal number, as a string.",
                                      {.required = true, .min_length = 1, .max_length = 32, .pattern = "^-?[0-9]+(\\.[0-9]+)?$"}),
+      field<&MetricCheck::failure_threshold>(
+          "failureThreshold",
+          "A decimal number, as a string: what misses the threshold is bad only when it is beyond this too, else inconclusive; "
+          "absent: whatever misses the threshold is bad.",
+          {.max_length = 32, .pattern = "^-?[0-9]+(\\.[0-9]+)?$"}),
       field<&MetricCheck::interval>("intervalSeconds", "Time between two questions; unset: 60.", duration(5, 86'400)),
-      field<&MetricCheck::count>("count", "How many answers are needed; unset: 5.", duration(1, 1000)),
+      field<&MetricCheck::count>("count", "How many good answers are needed; unset: 5.", duration(1, 1000)),
       field<&MetricCheck::failure_limit>("failureLimit", "More bad answers than this fail the check; unset: 0.", duration(0, 1000)),
-      field<&MetricCheck::on_no_data>("onNoData", "What no answer means; unset: Pause."));
+      field<&MetricCheck::inconclusive_limit>("inconclusiveLimit", "More inconclusive answers than this pause for a person; unset: 3.",
+                                              duration(0, 1000)),
+      field<&MetricCheck::error_limit>("errorLimit", "More errors in a row than this pause for a person; unset: 4.", duration(0, 1000)),
+      field<&MetricCheck::on_no_data>("onNoData",
+                                      "What an empty answer or NaN means: Pause: inconclusive, Fail: bad, Ignore: good; unset: Pause."));
 }
 inline std::chrono::seconds interval(const MetricCheck& c) { return c.interval.value_or(std::chrono::seconds(60)); }
 inline std::int64_t count(const MetricCheck& c) { return c.count.value_or(5); }
 inline std::int64_t failure_limit(const MetricCheck& c) { return c.failure_limit.value_or(0); }
+inline std::int64_t inconclusive_limit(const MetricCheck& c) { return c.inconclusive_limit.value_or(3); }
+inline std::int64_t error_limit(const MetricCheck& c) { return c.error_limit.value_or(4); }
 inline OnNoData on_no_data(const MetricCheck& c) { return c.on_no_data.value_or(OnNoData::pause); }
+
+// How a check stands after some answers; what Plans decide by, so it is stored.
+enum class CheckResult : std::uint8_t { running, passed, failed, inconclusive };
+consteval auto describe(const CheckResult*) {
+  return names("How a check stands. Inconclusive: its limit of unclear or missing answers is reached; a person must look.", "Running",
+               "Passed", "Failed", "Inconclusive");
+}
+struct CheckStatus {
+  Text name;
+  CheckResult result{};
+  Text value, message;                                           // value: the last answer, as a decimal; empty: none yet, or no number
+  std::int64_t good = 0, bad = 0, inconclusive = 0, errors = 0;  // errors: in a row
+  WallTime time{};                                               // of the last answer
+  friend bool operator==(const CheckStatus&, const CheckStatus&) = default;
+};
+consteval auto describe(const CheckStatus*) {
+  using S = CheckStatus;
+  return object("How a check of a metric stands.", field<&S::name>("name", "The check.", slot_name),
+                field<&S::result>("result", "How it stands.", {.required = true}),
+                field<&S::value>("value", "The last answer; absent: none yet, or no number.", text(64)),
+                field<&S::message>("message", "What the last answer meant, for people.", text(512)),
+                field<&S::good>("good", "Good answers.", counter), field<&S::bad>("bad", "Bad answers.", counter),
+                field<&S::inconclusive>("inconclusive", "Inconclusive answers.", counter),
+                field<&S::errors>("errors", "Errors in a row.", counter), field<&S::time>("time", "When the last answer came."));
+}
 
 }  // namespace endstate::v1alpha1

@@ -218,7 +218,8 @@ struct MachineStatus {
   std::optional<BlockedBy> blocked_by;
   Text revision;
   std::optional<UidRef> host_ref, node_ref;
-  Text failure_domain;
+  Text failure_domain, boot_id;
+  std::int64_t restarts = 0;
   std::vector<MachineAddress> addresses;
   std::vector<MachinePackageStatus> packages;
   std::vector<Condition> conditions;
@@ -241,6 +242,8 @@ consteval auto describe(const MachineStatus*) {
       field<&S::host_ref>("hostRef", "The Host that it runs on, in the same namespace."),
       field<&S::node_ref>("nodeRef", "Its Node, in its cluster."),
       field<&S::failure_domain>("failureDomain", "Where its Host stands: <idc>/<rack>.", text(256)),
+      field<&S::boot_id>("bootID", "The boot of its Host that it was seen in last.", text(64)),
+      field<&S::restarts>("restarts", "How often its Host has rebooted, not asked to, since the machine was given its revision.", counter),
       field<&S::addresses>("addresses", "Its addresses, from its Node.", {.max_items = 32, .atomic = true}),
       field<&S::packages>("packages", "Each package: wanted, there, and what is happening.", list(32, "name")),
       field<&S::conditions>("conditions",
@@ -362,11 +365,13 @@ struct HostStatus {
 };
 consteval auto describe(const HostStatus*) {
   using S = HostStatus;
-  return object("How a host is.",
-                field<&S::observed_generation>("observedGeneration", "The metadata.generation that this was made from.", counter),
-                field<&S::phase>("phase", "How the host itself is, whoever has it."), field<&S::agent>("agent", "The agent on it."),
-                field<&S::capacity>("capacity", "What it has: cpu, memory, pods, as quantities.", capacity_rules),
-                field<&S::conditions>("conditions", "Its conditions: Ready, AgentAlive, and what the agent reports.", condition_list));
+  return object(
+      "How a host is.", field<&S::observed_generation>("observedGeneration", "The metadata.generation that this was made from.", counter),
+      field<&S::phase>("phase", "How the host itself is, whoever has it."), field<&S::agent>("agent", "The agent on it."),
+      field<&S::capacity>(
+          "capacity", "What it has: cpu, memory, pods, as quantities; and endstate.dev/free-disk: bytes that are free where packages go.",
+          capacity_rules),
+      field<&S::conditions>("conditions", "Its conditions: Ready, AgentAlive, and what the agent reports.", condition_list));
 }
 
 struct Host {

@@ -114,15 +114,37 @@ consteval auto describe(const JobProbe*) {
 }
 inline std::chrono::seconds timeout(const JobProbe& p) { return p.timeout.value_or(std::chrono::seconds(300)); }
 
+// What endstate sees for itself of the machines that have the new revision.
+struct HealthCheck {
+  std::optional<IntOrPercent> max_unhealthy;
+  std::optional<std::int64_t> max_restarts;
+  friend bool operator==(const HealthCheck&, const HealthCheck&) = default;
+};
+consteval auto describe(const HealthCheck*) {
+  return object(
+      "How many of the updated machines may get worse.",
+      field<&HealthCheck::max_unhealthy>("maxUnhealthy",
+                                         "More updated machines than this that were available with the revision and aren't any more "
+                                         "fail the step: a count, or a share of the updated ones rounded down; absent: no limit.",
+                                         share),
+      field<&HealthCheck::max_restarts>("maxRestarts",
+                                        "More restarts of updated machines' hosts than this, all together, fail the step; absent: no "
+                                        "limit.",
+                                        duration(0, 100'000)));
+}
+
 struct Analysis {
+  std::optional<HealthCheck> health;
   std::vector<MetricCheck> checks;
   std::vector<JobProbe> probes;
   friend bool operator==(const Analysis&, const Analysis&) = default;
 };
 consteval auto describe(const Analysis*) {
-  return object("What must be well before the next step.",
-                field<&Analysis::checks>("checks", "Questions to metric sources.", list(16, "name")),
-                field<&Analysis::probes>("probes", "Jobs.", list(8, "name")));
+  return object(
+      "What must be well before the next step.",
+      field<&Analysis::health>("health", "What the updated machines themselves say, from the step's beginning on."),
+      field<&Analysis::checks>("checks", "Questions to metric sources; asked once the step's machines are available.", list(16, "name")),
+      field<&Analysis::probes>("probes", "Jobs.", list(8, "name")));
 }
 
 struct RolloutStep {
@@ -298,12 +320,70 @@ consteval auto describe(const RolloutPhase*) {
   return names("Where a rollout is.", "Progressing", "Paused", "RollingBack", "RolledBack", "Complete");
 }
 
+enum class ProbeResult : std::uint8_t { running, passed, failed };
+consteval auto describe(const ProbeResult*) { return names("How a probe stands.", "Running", "Passed", "Failed"); }
+struct ProbeStatus {
+  Text name, job;
+  ProbeResult result{};
+  Text message;
+  WallTime start_time{}, end_time{};
+  friend bool operator==(const ProbeStatus&, const ProbeStatus&) = default;
+};
+consteval auto describe(const ProbeStatus*) {
+  using S = ProbeStatus;
+  return object("How a probe stands.", field<&S::name>("name", "The probe.", slot_name),
+                field<&S::job>("job", "Its Job, in the set's namespace of its cluster.", text(63)),
+                field<&S::result>("result", "How it stands.", {.required = true}),
+                field<&S::message>("message", "Why, for people.", text(512)), field<&S::start_time>("startTime", "When it began."),
+                field<&S::end_time>("endTime", "When it ended."));
+}
+struct AnalysisStatus {
+  Text step;
+  WallTime start_time{};
+  std::int64_t unhealthy = 0, restarts = 0;
+  std::vector<CheckStatus> checks;
+  std::vector<ProbeStatus> probes;
+  friend bool operator==(const AnalysisStatus&, const AnalysisStatus&) = default;
+};
+consteval auto describe(const AnalysisStatus*) {
+  using S = AnalysisStatus;
+  return object("How a step's analysis stands.", field<&S::step>("step", "Which step.", slot_name),
+                field<&S::start_time>("startTime", "When it began: the step's machines were available, its pause over."),
+                field<&S::unhealthy>("unhealthy", "Updated machines that were available with the revision and aren't any more.", counter),
+                field<&S::restarts>("restarts", "Restarts of updated machines' hosts.", counter),
+                field<&S::checks>("checks", "Its checks.", list(16, "name")), field<&S::probes>("probes", "Its probes.", list(8, "name")));
+}
+
+// What is looked at before a release touches its first machine.
+enum class PreflightCheck : std::uint8_t { artifacts_reachable, version_skew, cluster_healthy, budget_open, disk_room };
+consteval auto describe(const PreflightCheck*) {
+  return names("What is looked at before a release touches its first machine.", "ArtifactsReachable", "VersionSkew", "ClusterHealthy",
+               "BudgetOpen", "DiskRoom");
+}
+enum class PreflightResult : std::uint8_t { pending, passed, failed, skipped };
+consteval auto describe(const PreflightResult*) { return names("How it was found.", "Pending", "Passed", "Failed", "Skipped"); }
+struct PreflightStatus {
+  PreflightCheck check{};
+  PreflightResult result{};
+  Text message;
+  friend bool operator==(const PreflightStatus&, const PreflightStatus&) = default;
+};
+consteval auto describe(const PreflightStatus*) {
+  using S = PreflightStatus;
+  return object(
+      "One pre-flight check.", field<&S::check>("check", "Which.", {.required = true}),
+      field<&S::result>("result", "How it was found. Skipped: the annotation endstate.dev/skip-preflight says so.", {.required = true}),
+      field<&S::message>("message", "Why, for people.", text(512)));
+}
+
 struct RolloutStatus {
   Text revision;
   RolloutPhase phase{};
   Text step, steps_hash, promoted_step, message;
   WallTime start_time{}, step_start_time{}, pause_start_time{}, last_progress_time{};
   std::int64_t target = 0, updated = 0, failed = 0, lost = 0;
+  std::vector<PreflightStatus> preflight;
+  std::optional<AnalysisStatus> analysis;
   std::optional<BlockedBy> blocked_by;
   friend bool operator==(const RolloutStatus&, const RolloutStatus&) = default;
 };
@@ -324,6 +404,8 @@ consteval auto describe(const RolloutStatus*) {
       field<&S::updated>("updated", "How many have it now and are available.", counter),
       field<&S::failed>("failed", "How many failed with it.", counter),
       field<&S::lost>("lost", "How many were lost with their hosts meanwhile; these don't condemn it.", counter),
+      field<&S::preflight>("preflight", "What was looked at before its first machine.", list(8, "check")),
+      field<&S::analysis>("analysis", "How the analysis of the step stands; absent: not begun, or none."),
       field<&S::blocked_by>("blockedBy", "What keeps it from going on; absent: nothing."));
 }
 
@@ -331,10 +413,23 @@ enum class ChangeResult : std::uint8_t { none, complete, rolled_back, rejected, 
 consteval auto describe(const ChangeResult*) {
   return names("How a change ended; absent: it is under way.", "", "Complete", "RolledBack", "Rejected", "Superseded");
 }
+struct MetricRecord {
+  Text name, value;
+  std::int64_t good = 0, bad = 0, inconclusive = 0;
+  friend bool operator==(const MetricRecord&, const MetricRecord&) = default;
+};
+consteval auto describe(const MetricRecord*) {
+  using S = MetricRecord;
+  return object("What a check of a metric saw.", field<&S::name>("name", "The check.", slot_name),
+                field<&S::value>("value", "The last answer.", text(64)), field<&S::good>("good", "Good answers.", counter),
+                field<&S::bad>("bad", "Bad answers.", counter), field<&S::inconclusive>("inconclusive", "Inconclusive answers.", counter));
+}
 struct StepRecord {
   Text name;
   std::int64_t updated = 0, failed = 0;
   WallTime start_time{}, end_time{};
+  std::vector<MetricRecord> metrics;
+  std::vector<Text> probes;
   friend bool operator==(const StepRecord&, const StepRecord&) = default;
 };
 consteval auto describe(const StepRecord*) {
@@ -342,12 +437,15 @@ consteval auto describe(const StepRecord*) {
   return object("A step of a past change.", field<&S::name>("name", "Its name.", slot_name),
                 field<&S::updated>("updated", "How many machines had the revision at its end.", counter),
                 field<&S::failed>("failed", "How many had failed by then.", counter), field<&S::start_time>("startTime", "When it began."),
-                field<&S::end_time>("endTime", "When it ended."));
+                field<&S::end_time>("endTime", "When it ended."), field<&S::metrics>("metrics", "What its analysis saw.", list(16, "name")),
+                field<&S::probes>("probes", "Its probes, as <name>=<result>.", {.max_length = 128, .max_items = 8, .atomic = true}));
 }
 struct ChangeRecord {
-  Text revision, from, field_manager;
-  WallTime start_time{}, end_time{};
+  Text revision, from, field_manager, change, message;
+  WallTime request_time{}, start_time{}, end_time{};
   ChangeResult result{};
+  std::int64_t permits = 0;
+  std::vector<PreflightCheck> skipped_preflight;
   std::vector<StepRecord> steps;
   friend bool operator==(const ChangeRecord&, const ChangeRecord&) = default;
 };
@@ -358,8 +456,13 @@ consteval auto describe(const ChangeRecord*) {
       field<&S::revision>("revision", "The revision that it led to.", {.required = true, .min_length = 1, .max_length = 63}),
       field<&S::from>("from", "The revision that it came from.", text(63)),
       field<&S::field_manager>("fieldManager", "Who edited the template, as the API server names them; absent: not known.", text(128)),
+      field<&S::request_time>("requestTime", "When they edited it, by the API server's clock; absent: not known."),
+      field<&S::change>("change", "What it changes, for people: <slot>: <old version> -> <new version>.", text(1024)),
       field<&S::start_time>("startTime", "When it began."), field<&S::end_time>("endTime", "When it ended; absent: it is under way."),
-      field<&S::result>("result", "How it ended."), field<&S::steps>("steps", "Its steps.", {.max_items = 20, .atomic = true}));
+      field<&S::result>("result", "How it ended."), field<&S::message>("message", "Why it ended so, for people.", text(1024)),
+      field<&S::permits>("permits", "How many permits to disturb a machine it was given.", counter),
+      field<&S::skipped_preflight>("skippedPreflight", "Pre-flight checks that somebody had skipped.", {.max_items = 8, .set = true}),
+      field<&S::steps>("steps", "Its steps.", {.max_items = 20, .atomic = true}));
 }
 
 struct MachineSetStatus {

@@ -29,6 +29,8 @@ inline constexpr std::string_view update_order = "endstate.dev/update-order";   
 inline constexpr std::string_view promote = "endstate.dev/promote";                              // <revision>[/<step>], one-shot
 inline constexpr std::string_view reject = "endstate.dev/reject";                                // <revision>, one-shot
 inline constexpr std::string_view retry = "endstate.dev/retry";                                  // <revision>, one-shot
+// MachineSet: pre-flight checks that are not made, by name, separated by commas; or "all". Recorded in status.history.
+inline constexpr std::string_view skip_preflight = "endstate.dev/skip-preflight";
 // Machine: so long an operation of it may take (its set's rollout.machineTimeoutSeconds); absent: 1800.
 inline constexpr std::string_view operation_timeout = "endstate.dev/operation-timeout-seconds";
 // Machine: the revision that was assigned while it was unavailable already: its trouble doesn't speak against that revision.
@@ -137,6 +139,14 @@ inline constexpr std::string_view promotion_ignored = "PromotionIgnored";  // of
 inline constexpr std::string_view rejection_ignored = "RejectionIgnored";  // the same
 inline constexpr std::string_view rollback_too_large = "RollbackTooLarge";
 inline constexpr std::string_view analysis_not_supported = "AnalysisNotSupported";
+inline constexpr std::string_view analyzing = "Analyzing";
+inline constexpr std::string_view analysis_failed = "AnalysisFailed";
+inline constexpr std::string_view analysis_inconclusive = "AnalysisInconclusive";
+inline constexpr std::string_view metric_source_not_found = "MetricSourceNotFound";
+inline constexpr std::string_view probe_failed = "ProbeFailed";
+inline constexpr std::string_view health_degraded = "HealthDegraded";
+inline constexpr std::string_view preflight_pending = "PreflightPending";
+inline constexpr std::string_view preflight_failed = "PreflightFailed";
 inline constexpr std::string_view revision_not_found = "RevisionNotFound";
 inline constexpr std::string_view partition_reached = "PartitionReached";
 inline constexpr std::string_view no_machine_to_update = "NoMachineToUpdate";
@@ -195,6 +205,15 @@ inline constexpr std::string_view max_concurrent = "MaxConcurrent";
 inline constexpr std::string_view max_unavailable = "MaxUnavailable";
 inline constexpr std::string_view schedule_closed = "ScheduleClosed";
 inline constexpr std::string_view breaker_open = "BreakerOpen";
+inline constexpr std::string_view schedule_invalid = "ScheduleInvalid";
+inline constexpr std::string_view metrics_unknown = "MetricsUnknown";                      // a breaker's checks have no fresh, clear answer
+inline constexpr std::string_view too_many_operations_failed = "TooManyOperationsFailed";  // why a breaker opened
+inline constexpr std::string_view metric_failed = "MetricFailed";                          // why a breaker opened
+inline constexpr std::string_view reset_by_user = "ResetByUser";
+inline constexpr std::string_view trial_running = "TrialRunning";  // half-open: as many operations as may be tried are under way
+// MetricSource.
+inline constexpr std::string_view reachable = "Reachable";
+inline constexpr std::string_view not_reachable = "NotReachable";
 inline constexpr std::string_view ledger_missing = "LedgerMissing";
 inline constexpr std::string_view ledger_full = "LedgerFull";
 inline constexpr std::string_view caches_not_synced = "CachesNotSynced";

@@ -12,6 +12,7 @@ consteval auto describe(const InstallMethod*) { return names("How the artifact i
 
 struct Artifact {
   Text arch, url, sha256;
+  std::optional<std::int64_t> size;
   friend bool operator==(const Artifact&, const Artifact&) = default;
 };
 consteval auto describe(const Artifact*) {
@@ -21,7 +22,11 @@ consteval auto describe(const Artifact*) {
                 field<&Artifact::url>("url", "Where it is fetched from.",
                                       {.required = true, .min_length = 1, .max_length = 2048, .pattern = "^(https?|file)://.+$"}),
                 field<&Artifact::sha256>("sha256", "The SHA-256 of its bytes, in lower-case hex; anything else is refused by the host.",
-                                         {.required = true, .max_length = 64, .pattern = "^[0-9a-f]{64}$"}));
+                                         {.required = true, .max_length = 64, .pattern = "^[0-9a-f]{64}$"}),
+                field<&Artifact::size>("sizeBytes",
+                                       "How many bytes it has: a release is held back while a host has less than three times this free. "
+                                       "Absent: not checked.",
+                                       duration(1, 68'719'476'736)));
 }
 
 struct Install {

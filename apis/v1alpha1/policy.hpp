@@ -111,15 +111,26 @@ struct Breaker {
   std::vector<MetricCheck> checks;
   std::optional<FailureLimit> failures;
   std::optional<BreakerReset> reset;
+  std::optional<std::chrono::seconds> cooldown;
+  std::optional<std::int64_t> trials;
   friend bool operator==(const Breaker&, const Breaker&) = default;
 };
 consteval auto describe(const Breaker*) {
-  return object("Stops all forward changes of a cluster when it gets worse.",
-                field<&Breaker::checks>("checks", "Opens it when one of these fails.", list(16, "name")),
-                field<&Breaker::failures>("failures", "Opens it when too many operations fail."),
-                field<&Breaker::reset>("reset", "Who closes it; unset: Manual."));
+  return object(
+      "Stops all forward changes of a cluster when it gets worse.",
+      field<&Breaker::checks>("checks", "Opens it when one of these fails.", list(16, "name")),
+      field<&Breaker::failures>("failures", "Opens it when too many operations fail."),
+      field<&Breaker::reset>("reset", "Who closes it; unset: Manual."),
+      field<&Breaker::cooldown>("cooldownSeconds", "Of an Automatic reset: so long after it opened it goes half-open; unset: 600.",
+                                duration(1, 604'800)),
+      field<&Breaker::trials>("trials",
+                              "Half-open: so many operations are let through; when all have succeeded it closes, when one fails it opens "
+                              "again. Unset: 1.",
+                              duration(1, 1000)));
 }
 inline BreakerReset reset(const Breaker& b) { return b.reset.value_or(BreakerReset::manual); }
+inline std::chrono::seconds cooldown(const Breaker& b) { return b.cooldown.value_or(std::chrono::seconds(600)); }
+inline std::int64_t trials(const Breaker& b) { return b.trials.value_or(1); }
 
 struct ChangeBudgetSpec {
   LabelSelector cluster_selector;
@@ -168,8 +179,10 @@ consteval auto describe(const LimitUsage*) {
       field<&S::in_flight>("inFlight", "How many operations are under way.", counter),
       field<&S::windows>("windows", "How full its windows are.", {.max_items = 8, .atomic = true}));
 }
-enum class BreakerState : std::uint8_t { closed, open };
-consteval auto describe(const BreakerState*) { return names("Closed: changes go on. Open: they don't.", "Closed", "Open"); }
+enum class BreakerState : std::uint8_t { closed, open, half_open };
+consteval auto describe(const BreakerState*) {
+  return names("Closed: changes go on. Open: they don't. HalfOpen: a few are tried.", "Closed", "Open", "HalfOpen");
+}
 struct BreakerStatus {
   Text cluster;
   BreakerState state{};
@@ -186,10 +199,37 @@ consteval auto describe(const BreakerStatus*) {
       field<&S::reason>("reason", "Why, in one CamelCase word; docs/runbook has a page for each.", text(128)),
       field<&S::message>("message", "Why, for people.", text(1024)), field<&S::since>("since", "Since when."));
 }
+struct BudgetChecks {
+  Text cluster;
+  std::vector<CheckStatus> checks;
+  friend bool operator==(const BudgetChecks&, const BudgetChecks&) = default;
+};
+consteval auto describe(const BudgetChecks*) {
+  using S = BudgetChecks;
+  return object(
+      "How the checks of breaker.checks stand, for one cluster.",
+      field<&S::cluster>("cluster", "The Cluster, as <namespace>/<name>.", {.required = true, .min_length = 1, .max_length = 317}),
+      field<&S::checks>("checks", "Each check. They never end: good and bad count the last answers in a row.", list(16, "name")));
+}
+struct ScheduleStatus {
+  Text name;
+  bool on = false;
+  WallTime until{};
+  Text message;
+  friend bool operator==(const ScheduleStatus&, const ScheduleStatus&) = default;
+};
+consteval auto describe(const ScheduleStatus*) {
+  using S = ScheduleStatus;
+  return object("Whether a schedule is on.", field<&S::name>("name", "The schedule.", slot_name),
+                field<&S::on>("on", "Whether it is on now."), field<&S::until>("until", "When that changes; absent: not within a year."),
+                field<&S::message>("message", "What is wrong with it; then it holds what it names.", text(512)));
+}
 struct ChangeBudgetStatus {
   std::optional<std::int64_t> observed_generation;
   std::vector<LimitUsage> usage;
   std::vector<BreakerStatus> breakers;
+  std::vector<BudgetChecks> checks;
+  std::vector<ScheduleStatus> schedules;
   std::vector<Condition> conditions;
   friend bool operator==(const ChangeBudgetStatus&, const ChangeBudgetStatus&) = default;
 };
@@ -199,6 +239,8 @@ consteval auto describe(const ChangeBudgetStatus*) {
                 field<&S::observed_generation>("observedGeneration", "The metadata.generation that this was made from.", counter),
                 field<&S::usage>("usage", "How full its limits are; of the first 64 clusters.", {.max_items = 1024, .atomic = true}),
                 field<&S::breakers>("breakers", "Its breakers.", list(256, "cluster")),
+                field<&S::checks>("checks", "How the breaker's checks stand; the guard decides by them.", list(64, "cluster")),
+                field<&S::schedules>("schedules", "Which of its schedules are on.", list(16, "name")),
                 field<&S::conditions>("conditions", "Its conditions: Ready, Reconciling, Stalled.", condition_list));
 }
 
@@ -297,6 +339,8 @@ struct LedgerBreaker {
   BreakerState state{};
   Text reason, message;
   WallTime since{};
+  std::vector<Text> trials;
+  std::int64_t succeeded = 0;
   std::vector<LedgerBucket> failures;
   friend bool operator==(const LedgerBreaker&, const LedgerBreaker&) = default;
 };
@@ -308,11 +352,16 @@ consteval auto describe(const LedgerBreaker*) {
       field<&S::state>("state", "Whether changes go on.", {.required = true}),
       field<&S::reason>("reason", "Why, in one CamelCase word; docs/runbook has a page for each.", text(128)),
       field<&S::message>("message", "Why, for people.", text(1024)), field<&S::since>("since", "Since when."),
+      field<&S::trials>("trials", "Half-open: the grants that were let through and haven't ended.",
+                        {.max_length = 64, .max_items = 1000, .atomic = true}),
+      field<&S::succeeded>("succeeded", "Half-open: how many of those have succeeded.", counter),
       field<&S::failures>("failures", "Failed operations, counted in buckets of a 60th of its window.", {.max_items = 61, .atomic = true}));
 }
 
 struct GuardLedgerStatus {
   std::int64_t generation = 0;
+  WallTime time{};
+  Text digest;
   std::vector<LedgerWindow> windows;
   std::vector<LedgerGrant> grants;
   std::vector<LedgerBreaker> breakers;
@@ -320,11 +369,13 @@ struct GuardLedgerStatus {
 };
 consteval auto describe(const GuardLedgerStatus*) {
   using S = GuardLedgerStatus;
-  return object("The account.",
-                field<&S::generation>("generation", "Counts its changes: a lower one than was seen before is an old copy.", counter),
-                field<&S::windows>("windows", "What was begun, by window.", {.max_items = 1024, .atomic = true}),
-                field<&S::grants>("grants", "What is under way.", {.max_items = 3000, .atomic = true}),
-                field<&S::breakers>("breakers", "The breakers.", list(64, "budget")));
+  return object(
+      "The account.", field<&S::generation>("generation", "Counts its changes: a lower one than was seen before is an old copy.", counter),
+      field<&S::time>("time", "When it was written: a machine that began later than this says that it is an old copy."),
+      field<&S::digest>("digest", "Of all the rest: an edit by hand is told by it, and makes all windows count as full.", text(64)),
+      field<&S::windows>("windows", "What was begun, by window.", {.max_items = 1024, .atomic = true}),
+      field<&S::grants>("grants", "What is under way.", {.max_items = 3000, .atomic = true}),
+      field<&S::breakers>("breakers", "The breakers.", list(64, "budget")));
 }
 
 struct GuardLedger {
