@@ -12,11 +12,11 @@ if [[ ! -d $RUN_DIR ]]; then
 fi
 with_lock 9 up
 running=()
-for name in operator fleet token-refresher; do is_running "$name" && running+=("$name"); done
+for name in prometheus operator fleet token-refresher; do is_running "$name" && running+=("$name"); done
 began=$SECONDS
-stop_processes 45 operator fleet token-refresher # the operator finishes what it does for up to 30 s
+stop_processes 45 prometheus operator fleet token-refresher # the operator finishes what it does for up to 30 s
 ((${#running[@]} == 0)) || say "stopped ${running[*]} ($((SECONDS - began)) s)"
-rm -f "$RUN_DIR"/{operator,fleet}.{kubeconfig,token}
+rm -rf "${RUN_DIR:?}"/{operator,fleet}.{kubeconfig,token} "$RUN_DIR/prometheus"
 if [[ -e $RUN_DIR/foreign-cluster ]]; then
   say "left in that cluster, to be removed with kubectl when no Machine needs them: hosts, nodes, manifests/{policies,rbac,crds}"
   rm -f "$RUN_DIR/foreign-cluster" "$RUN_DIR/kubeconfig"

@@ -106,7 +106,7 @@ start_process() {
   local name=$1 log=$RUN_DIR/$1.log
   shift
   [[ ! -s $log ]] || mv -f "$log" "$log.1"
-  setsid "$@" >"$log" 2>&1 </dev/null 8>&- 9>&- & # 8 and 9 are locks; a child would hold them for ever
+  setsid "$@" >"$log" 2>&1 </dev/null 7>&- 8>&- 9>&- & # 7 to 9 are locks; a child would hold them for ever
   local pid=$!
   process_birth "$pid" >"$RUN_DIR/$name.birth" || true
   printf '%s\n' "$pid" >"$RUN_DIR/$name.pid"

@@ -29,12 +29,43 @@ find_missing() {
   for name in "${wanted[@]}"; do [[ -n ${installed[$name]:-} ]] || missing+=("$name"); done
 }
 
+# Debian starts a package's service as it is installed. Here Prometheus is a program that tests start on ports of their own: it must take neither
+# port 9090 now nor a place among the services of the next boot. policy-rc.d is Debian's way to say so (invoke-rc.d(8)); it stands only while our
+# apt-get runs, and what stood there before comes back.
+policy=/usr/sbin/policy-rc.d
+forbid_service_starts() {
+  if [[ -x $policy ]]; then
+    local status=0
+    "$policy" prometheus start >/dev/null 2>&1 || status=$?
+    ((status != 101)) || return 0 # the machine's own policy forbids it already, as in most container images
+    as_root mv -f "$policy" "$policy.before-endstate"
+  fi
+  trap allow_service_starts EXIT
+  printf '#!/bin/sh\n# endstate'"'"'s hack/setup.sh installs packages: no service starts meanwhile\nexit 101\n' | as_root tee "$policy" >/dev/null
+  as_root chmod 755 "$policy"
+}
+allow_service_starts() {
+  trap - EXIT
+  grep -qs endstate "$policy" || return 0
+  as_root rm -f "$policy"
+  [[ ! -e $policy.before-endstate ]] || as_root mv -f "$policy.before-endstate" "$policy"
+}
+# No start at boot, with systemd (these need none to run) and without.
+keep_off_at_boot() {
+  [[ -e /etc/init.d/$1 ]] || return 0
+  as_root deb-systemd-helper disable "$1.service" >/dev/null 2>&1 || true
+  as_root update-rc.d "$1" disable >/dev/null 2>&1 || true
+}
+
 install_packages() {
   find_missing
   ((${#missing[@]} > 0)) || return 0
   command -v apt-get >/dev/null || fail "this is no Debian; install what hack/packages.txt lists by your own means"
   say "missing Debian packages: ${missing[*]}"
   ((EUID == 0)) || as_root true # asks for the password now, not under a progress line
+  local had_prometheus=1
+  [[ " ${missing[*]} " != *" prometheus "* ]] || had_prometheus=
+  forbid_service_starts
   # The lists on disk may do; they are fetched only if they know too little, or name files that the mirror no longer has.
   local attempt
   for attempt in 1 2; do
@@ -44,6 +75,8 @@ install_packages() {
     apt install -y --no-install-recommends --simulate "${missing[@]}" >/dev/null 2>&1 || continue
     with_progress "installing ${#missing[@]} Debian packages" "$ROOT/.cache/apt.log" apt install -y --no-install-recommends "${missing[@]}" && break
   done
+  allow_service_starts
+  [[ -n $had_prometheus ]] || keep_off_at_boot prometheus
   find_missing
   ((${#missing[@]} == 0)) || fail "apt-get can't install: ${missing[*]} (log: .cache/apt.log)"
 }
