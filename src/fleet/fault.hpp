@@ -1,12 +1,15 @@
 // Faults on demand: what goes wrong on simulated hosts, said by an annotation or a flag.
 //
-//   faults  = fault *( "," fault ) [ "," "package=" name ]       blanks around a word are allowed; package= may stand anywhere
-//   fault   = "InstallFails" | "NodeNotReady" | "AgentSilent" | "HostDown" | "Slow"
+//   faults  = word *( "," word )                    at least one fault; blanks around a word are allowed, the order doesn't matter
+//   word    = fault | "package=" name | "share=" 1..100 "%" | "every=" seconds
+//   fault   = "InstallFails" | "NodeNotReady" | "AgentSilent" | "HostDown" | "Slow" | "WorkFails" | "Reboots"
 //   name    = the name of a MachinePackageVersion
 //
 // Without package= a fault holds always. With it, it holds only where that package version is being installed (InstallFails, Slow) or
-// is installed (the others).
+// is installed (the others). With share= it holds on so many of the hosts: always the same ones for a seed and a package. every= is of
+// Reboots alone: the time between two of them (5 to 86400 s; unset: 60).
 #pragma once
+#include <chrono>
 #include <cstdint>
 #include <string_view>
 #include <vector>
@@ -25,14 +28,21 @@ enum class FaultKind : std::uint8_t {
   agent_silent,    // the agent does nothing: no work, no report, no lease; the kubelet goes on
   host_down,       // the host is off: neither agent nor kubelet does anything
   slow,            // packages take ten times as long (with --delay-scale 0: as long as with 1)
+  work_fails,      // all looks well, but what the host does for its users fails: only a metric tells
+  reboots,         // the host reboots by itself, again and again
 };
-inline constexpr std::string_view fault_names[] = {"InstallFails", "NodeNotReady", "AgentSilent", "HostDown", "Slow"};
+inline constexpr std::string_view fault_names[] = {"InstallFails", "NodeNotReady", "AgentSilent", "HostDown",
+                                                   "Slow",         "WorkFails",    "Reboots"};
 
 // One annotation's or flag's worth.
 struct Fault {
-  std::uint8_t kinds = 0;   // bits of FaultKind
-  reconcile::Text package;  // empty: always
+  std::uint8_t kinds = 0;          // bits of FaultKind
+  reconcile::Text package;         // empty: always
+  std::uint8_t share = 100;        // in per cent, of the hosts
+  std::chrono::seconds every{60};  // of Reboots
   bool has(FaultKind kind) const { return (kinds >> static_cast<unsigned>(kind) & 1U) != 0; }
+  // Whether that host is of its share: the same answer for the same host and package in every run.
+  bool takes(std::uint64_t host_seed) const;
   friend bool operator==(const Fault&, const Fault&) = default;
 };
 

@@ -1,6 +1,7 @@
 #include "src/fleet/fleet.hpp"
 
 #include <algorithm>
+#include <map>
 
 #include "reconcile/json/decode.hpp"
 
@@ -312,12 +313,20 @@ void Fleet::count(Ticket ticket, std::string_view result) {
 
 FleetFigures Fleet::figures() const {
   FleetFigures f;
+  std::map<std::string_view, Serving> serving;
   for (const auto& h : hosts_) {
     ++f.hosts[static_cast<std::size_t>(h.state())];
+    if (h.serves()) {
+      auto& at = serving[h.served_revision().view()];
+      at.revision = h.served_revision();
+      ++at.hosts;
+      if (h.work_fails()) ++at.failing;
+    }
     f.packages_applied += h.packages().applied;
     f.packages_failed += h.packages().failed;
     if (h.is_enrolled()) ++f.registered;
   }
+  for (auto& [revision, at] : serving) f.serving.push_back(std::move(at));
   for (const auto& [id, pod] : pods_) ++f.pods[static_cast<std::size_t>(pod.phase())];
   f.bad_faults = bad_faults_;
   f.synced = was_synced_;

@@ -33,9 +33,16 @@ struct FleetOptions {
   std::chrono::milliseconds tick{1'000};  // how often figures are counted
 };
 
+// The hosts that serve at one revision.
+struct Serving {
+  Text revision{};
+  std::uint32_t hosts = 0, failing = 0;  // failing: whose work fails (WorkFails)
+};
+
 struct FleetFigures {
   std::array<std::uint32_t, std::size(host_state_names)> hosts{};  // by HostState
   std::array<std::uint32_t, std::size(pod_phase_names)> pods{};    // by PodPhase
+  std::vector<Serving> serving;                                    // by revision; only those that some host serves at
   std::uint64_t packages_applied = 0, packages_failed = 0;
   std::uint64_t bad_faults = 0;  // annotations that were not understood, ever
   std::uint32_t registered = 0;  // hosts that the API server holds and that are enrolled

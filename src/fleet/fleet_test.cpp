@@ -351,8 +351,59 @@ TEST_CASE("the report tells how the fleet is") {
   for (const auto* line :
        {"endstate_fleet_hosts{state=\"ready\"} 1", "endstate_fleet_hosts{state=\"free\"} 19",
         "endstate_fleet_packages_applied_total{result=\"success\"} 2", "endstate_fleet_writes_total{resource=\"nodes\",result=\"done\"} 1",
-        "endstate_fleet_bad_faults_total{kind=\"Host\"} 1"})
+        "endstate_fleet_bad_faults_total{kind=\"Host\"} 1", "endstate_fleet_hosts_serving{revision=\"r1\"} 1",
+        "endstate_fleet_hosts_degraded{revision=\"r1\"} 0", "endstate_fleet_requests_total{result=\"error\",revision=\"r1\"} 0"})
     CHECK_THAT(text, Catch::Contains(line));
   rig.world.run_for(10s);
   CHECK(rig.server.count({"events.k8s.io", "v1", "events", "Event"}) == 1);
+}
+
+TEST_CASE("a silent fault of a version is told by the requests of its revision, and the series of a revision go with it") {
+  reconcile::Metrics metrics("endstate_fleet");
+  Report report(metrics);
+  Rig rig(9);
+  rig.options.faults = {*parse_fault("WorkFails,share=50%,package=kubelet-1.34.5")};
+  rig.start();
+  reconcile::Events events(*rig.env, {.controller = "endstate-fleet", .instance = "test"}, metrics, reconcile::no_log());
+  auto hooks = report.hooks(events, [&] { return rig.world.now(); });
+  REQUIRE(rig.registered());
+  rig.assign_all();
+  REQUIRE(rig.until([&] { return rig.in(HostState::ready) == fleet_size; }));
+  hooks.counted(rig.fleet->figures());
+  rig.world.run_for(10s);
+  hooks.counted(rig.fleet->figures());
+  CHECK_THAT(metrics.text(), Catch::Contains("endstate_fleet_requests_total{result=\"ok\",revision=\"r1\"} 2000") &&
+                                 Catch::Contains("endstate_fleet_requests_total{result=\"error\",revision=\"r1\"} 0"));
+
+  for (std::size_t i = 0; i < 10; ++i) rig.assign(i, "1.34.5", "bad");
+  const auto served = [&](std::string_view revision) {
+    for (const auto& s : rig.fleet->figures().serving)
+      if (s.revision == revision) return s;
+    return Serving{};
+  };
+  REQUIRE(rig.until([&] { return served("bad").hosts == 10; }));
+  const auto failing = served("bad").failing;
+  CHECK(failing > 0);
+  CHECK(failing < 10);
+  CHECK(served("r1").hosts == 10);
+  CHECK(served("r1").failing == 0);
+  REQUIRE(rig.until([&] { return rig.in(HostState::ready) == fleet_size; }));  // that is all that the cluster sees
+  hooks.counted(rig.fleet->figures());
+  rig.world.run_for(1s);
+  hooks.counted(rig.fleet->figures());
+  const auto value = [&](const std::string& series) {
+    const auto text = metrics.text();
+    const auto at = text.find("\n" + series + " ");
+    REQUIRE(at != std::string::npos);
+    return std::stod(text.substr(at + series.size() + 2));
+  };
+  CHECK(value("endstate_fleet_hosts_degraded{revision=\"bad\"}") == failing);
+  const auto wrong = value("endstate_fleet_requests_total{result=\"error\",revision=\"bad\"}"),
+             right = value("endstate_fleet_requests_total{result=\"ok\",revision=\"bad\"}");
+  CHECK(wrong / (wrong + right) == Approx(failing / 10.0));
+
+  rig.assign_all();
+  REQUIRE(rig.until([&] { return served("r1").hosts == fleet_size; }));
+  hooks.counted(rig.fleet->figures());
+  CHECK_THAT(metrics.text(), !Catch::Contains("revision=\"bad\""));
 }

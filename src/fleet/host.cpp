@@ -166,7 +166,10 @@ void HostModel::node_gone(Now now) {
   ready_told_ = false;
 }
 
-void HostModel::set_faults(Faults faults) { faults_ = std::move(faults); }
+void HostModel::set_faults(Faults faults) {
+  std::erase_if(faults.all, [&](const Fault& f) { return !f.takes(facts_.seed); });
+  faults_ = std::move(faults);
+}
 
 // ---- what the host does ----
 
@@ -182,6 +185,7 @@ bool HostModel::node_is_ready() const { return ready_told_ && !packages_.holds(f
 
 void HostModel::advance(Now now) {
   if (agent_works()) work(now);
+  work_reboots(now);
   work_kubelet(now);
   if (report_dirty_) update_report(now);
 }
@@ -192,6 +196,7 @@ void HostModel::work(Now now) {
   if (wiping_ && packages_.slots().empty()) {
     wiping_ = false;
     owner_ = {};
+    served_ = {};
     kubelet_started_ = false;
     report_dirty_ = true;
     if (!released()) {
@@ -199,6 +204,7 @@ void HostModel::work(Now now) {
       packages_.advance(now.mono, faults_, chance_, settings_->pace);
     }
   }
+  if (!wiping_ && !released() && packages_.all_ready()) served_ = order_.revision;
   work_requests(now);
 }
 
@@ -218,10 +224,31 @@ void HostModel::work_requests(Now now) {
       kubelet_started_ = false;
       packages_.advance(now.mono, faults_, chance_, settings_->pace);
     }
-    if (r.type == v1alpha1::RequestType::reboot) boot_id_ = uuid_of(facts_.seed, boot_id_, ++boots_);
+    if (r.type == v1alpha1::RequestType::reboot) reboot(now);
     if (r.type != v1alpha1::RequestType::restart) ready_told_ = false;
     ready_at_ = now.mono + chance_.between(1s, 3s, settings_->pace.scale);
   }
+}
+
+// Its kubelet is back after a while, and says so under the new boot.
+void HostModel::reboot(Now now) {
+  boot_id_ = uuid_of(facts_.seed, boot_id_, ++boots_);
+  ready_told_ = false;
+  ready_at_ = now.mono + chance_.between(1s, 3s, settings_->pace.scale);
+  report_dirty_ = true;
+}
+
+void HostModel::work_reboots(Now now) {
+  const auto* fault = packages_.find(faults_, FaultKind::reboots);
+  if (fault == nullptr || packages_.holds(faults_, FaultKind::host_down)) {
+    reboot_at_.reset();
+    return;
+  }
+  if (reboot_at_ && *reboot_at_ <= now.mono) {
+    reboot(now);
+    reboot_at_.reset();
+  }
+  if (!reboot_at_) reboot_at_ = now.mono + fault->every;
 }
 
 void HostModel::work_kubelet(Now now) {
@@ -327,6 +354,7 @@ MonoTime HostModel::next(MonoTime now) const {
     for (const auto& r : requests_)
       if (r.due && r.report.state == RequestState::running) consider(*r.due);
   }
+  if (reboot_at_) consider(*reboot_at_);
   if (kubelet_runs() && !ready_told_) consider(ready_at_);
   for (std::size_t i = 0; i < topic_count; ++i) {
     const auto topic = static_cast<Topic>(i);
@@ -543,6 +571,8 @@ void HostModel::went_wrong(Topic topic, const Error& error, Now now) {
     node_.uid = {};  // another Node has the name now: learn which
   }
 }
+
+bool HostModel::serves() const { return kubelet_runs() && node_.exists && node_is_ready() && !served_.empty(); }
 
 HostState HostModel::state() const {
   if (!registered_) return HostState::unregistered;

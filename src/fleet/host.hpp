@@ -67,7 +67,7 @@ class HostModel {
   void saw_assignment(const Assignment* assignment, Now now);
   void saw_node(const SeenNode& node, Now now);
   void saw_node_go(const Text& node_uid, Now now);  // the Node with that uid was deleted
-  void set_faults(Faults faults);
+  void set_faults(Faults faults);                   // of all hosts; those that take this one
 
   void advance(Now now);
   // When advance() has something to do, or another write will be wanted; always later than `now`; max(): not before the next event.
@@ -86,6 +86,11 @@ class HostModel {
   bool is_enrolled() const { return registered_ && enrolled_; }
   bool runs_pods() const { return kubelet_runs() && node_.exists; }
   HostState state() const;
+
+  // ---- its work for its users ----
+  bool serves() const;                                     // its Node is there and Ready, and packages have been brought to it
+  const Text& served_revision() const { return served_; }  // that all its packages were Ready for last; not what it is brought to now
+  bool work_fails() const { return packages_.holds(faults_, FaultKind::work_fails); }
 
  private:
   struct Flight {  // of a topic
@@ -118,6 +123,8 @@ class HostModel {
   void adopt(Now now);
   void work(Now now);
   void work_requests(Now now);
+  void work_reboots(Now now);
+  void reboot(Now now);
   void work_kubelet(Now now);
   void update_report(Now now);
   void node_gone(Now now);
@@ -145,6 +152,7 @@ class HostModel {
   bool listed_ = false, registered_ = false, known_ = false, enrolled_ = false;  // known: it was there once; its deletion is respected
   std::uint64_t boots_ = 0;
   std::string boot_id_;
+  std::optional<MonoTime> reboot_at_;  // by the fault
 
   // The agent.
   bool assigned_ = false;  // there is a HostAssignment
@@ -152,6 +160,7 @@ class HostModel {
   Text assignment_uid_;
   std::int64_t generation_ = 0;
   Text owner_;  // uid of the Machine that the disk is; empty: the disk is clean
+  Text served_;
   bool wiping_ = false;
   Packages packages_;
   std::vector<Request> requests_;

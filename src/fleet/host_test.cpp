@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 #include <map>
+#include <set>
 
 #include "reconcile/json/decode.hpp"
 
@@ -471,6 +472,84 @@ TEST_CASE("Slow takes its time, and gets there") {
   CHECK(rig.host->state() == HostState::installing);
   rig.run(5min);
   CHECK(rig.host->state() == HostState::ready);
+}
+
+TEST_CASE("WorkFails shows nowhere but in what users get, from the version's install to its end") {
+  Rig rig(1.0);
+  rig.joined();
+  rig.fault("WorkFails,package=kubelet-1.34.5");
+  CHECK(rig.host->serves());
+  CHECK_FALSE(rig.host->work_fails());
+  rig.assign_usual("1.34.5", "r2");
+  rig.moment();
+  CHECK(rig.host->served_revision() == "r1");  // while it is being installed it serves as before
+  CHECK_FALSE(rig.host->work_fails());
+  rig.run(2min);
+  CHECK(rig.host->served_revision() == "r2");
+  CHECK(rig.host->work_fails());
+  CHECK(rig.host->serves());
+  CHECK(rig.host->state() == HostState::ready);
+  CHECK(rig.ready().status == "True");
+  CHECK(rig.package_report("kubelet").state == api::PackageState::ready);
+  rig.assign_usual("1.34.3", "r1");
+  rig.run(2min);
+  CHECK(rig.host->served_revision() == "r1");
+  CHECK_FALSE(rig.host->work_fails());
+
+  rig.release();
+  rig.run(2min);
+  CHECK_FALSE(rig.host->serves());
+  CHECK(rig.host->served_revision().empty());
+}
+
+TEST_CASE("after a restart of the fleet a host serves at the revision that it was at") {
+  Rig rig;
+  rig.joined();
+  rig.restart();
+  rig.moment();
+  CHECK(rig.host->served_revision() == "r1");
+  CHECK(rig.host->serves());
+}
+
+TEST_CASE("Reboots changes the boot again and again, and the Node is back each time") {
+  Rig rig(1.0);
+  rig.joined();
+  std::set<std::string> boots{rig.node->status.node_info.boot_id.str()};
+  rig.fault("Reboots,every=30");
+  rig.moment();
+  for (int i = 0; i < 3; ++i) {
+    const auto ready_since = rig.ready().last_transition_time;
+    rig.run(32s);
+    CHECK(boots.insert(rig.node->status.node_info.boot_id.str()).second);
+    CHECK(rig.assignment->status.agent->boot_id == rig.node->status.node_info.boot_id);
+    rig.run(3s);
+    CHECK(rig.ready().status == "True");
+    CHECK(rig.ready().last_transition_time > ready_since);
+  }
+  rig.fault("");
+  rig.moment();
+  const auto last = rig.node->status.node_info.boot_id;
+  rig.run(10min);
+  CHECK(rig.node->status.node_info.boot_id == last);
+}
+
+TEST_CASE("a fault with a share takes a host or leaves it, by its seed") {
+  const auto chosen = parse_fault("HostDown,share=50%");
+  bool taken = false, left = false;
+  for (std::uint32_t i = 0; i < 20; ++i) {
+    Rig rig;
+    rig.facts = host_facts({}, i);
+    rig.restart();
+    rig.joined();
+    rig.fault("HostDown,share=50%");
+    rig.moment();
+    const bool down = rig.host->state() == HostState::down;
+    CHECK(down == chosen->takes(rig.facts.seed));
+    taken = taken || down;
+    left = left || !down;
+  }
+  CHECK(taken);
+  CHECK(left);
 }
 
 TEST_CASE("what somebody else says of the Node is put right") {

@@ -211,10 +211,10 @@ bool Packages::installed(std::string_view package_version) const {
   return std::any_of(slots_.begin(), slots_.end(), [&](const Slot& s) { return s.actual && s.actual->name == package_version; });
 }
 
-bool Packages::holds(const Faults& faults, FaultKind kind) const {
+const Fault* Packages::find(const Faults& faults, FaultKind kind) const {
   for (const auto& f : faults.all)
-    if (f.has(kind) && (f.package.empty() || installed(f.package))) return true;
-  return false;
+    if (f.has(kind) && (f.package.empty() || installed(f.package))) return &f;
+  return nullptr;
 }
 
 std::vector<v1alpha1::PackageReport> Packages::report() const {

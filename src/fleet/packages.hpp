@@ -52,7 +52,8 @@ class Packages {
   const Slot* find(std::string_view name) const;                  // by slot name, or null
   const Slot* find_package(std::string_view package_name) const;  // by what it is a version of, or null
   bool installed(std::string_view package_version) const;         // that MachinePackageVersion is on the disk
-  bool holds(const Faults& faults, FaultKind kind) const;         // the fault holds: always, or for something installed
+  const Fault* find(const Faults& faults, FaultKind kind) const;  // that holds: always, or for something installed; or null
+  bool holds(const Faults& faults, FaultKind kind) const { return find(faults, kind) != nullptr; }
   std::vector<v1alpha1::PackageReport> report() const;
   std::uint64_t applied = 0, failed = 0;  // installs done and gone wrong, ever
 

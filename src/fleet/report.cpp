@@ -39,6 +39,29 @@ void Report::exchange(const reconcile::Exchange& e) {
   if (e.verb != "watch") metrics_.observe("client_seconds", "How long requests took, watches apart.", {{"verb", e.verb}}, e.took);
 }
 
+// Users ask as much of every host in service, and are told the truth: the one sign of a host whose work fails. The series of a revision
+// go with its last host, so that their number stays that of the revisions in use.
+void Report::count_requests(const FleetFigures& f, std::chrono::nanoseconds since) {
+  const auto asked = requests_per_second * std::chrono::duration<double>(since).count();
+  std::set<std::string> live;
+  for (const auto& s : f.serving) {
+    const auto revision = s.revision.view();
+    live.emplace(revision);
+    const auto requests = [&](std::string_view result, std::uint32_t hosts) {
+      metrics_.add("requests_total", "What users asked of the hosts in service, by the revision that served them and what came of it.",
+                   {{"revision", revision}, {"result", result}}, asked * hosts);
+    };
+    requests("ok", s.hosts - s.failing);
+    requests("error", s.failing);
+    metrics_.set("hosts_serving", "Hosts in service, by revision.", {{"revision", revision}}, s.hosts);
+    metrics_.set("hosts_degraded", "Hosts in service whose work fails, by revision.", {{"revision", revision}}, s.failing);
+  }
+  for (const auto& old : revisions_)
+    if (!live.contains(old))
+      for (const auto* name : {"requests_total", "hosts_serving", "hosts_degraded"}) metrics_.drop(name, "revision", old);
+  revisions_ = std::move(live);
+}
+
 void Report::counted(const FleetFigures& f, reconcile::MonoTime now) {
   for (std::size_t i = 0; i < f.hosts.size(); ++i)
     metrics_.set("hosts", "Simulated hosts, by what they do.", {{"state", host_state_names[i]}}, f.hosts[i]);
@@ -57,6 +80,7 @@ void Report::counted(const FleetFigures& f, reconcile::MonoTime now) {
   for (const auto& [resource, lag] : f.watch_lag)
     metrics_.set("watch_lag_seconds", "For how long a watch has been without contact; 0: it is live.", {{"resource", resource}},
                  std::chrono::duration<double>(lag).count());
+  count_requests(f, last_ == reconcile::MonoTime{} ? std::chrono::nanoseconds(0) : now - last_);  // last_ is written by this thread only
   const std::lock_guard lock(mutex_);
   last_ = now;
   std::size_t all = 0;
