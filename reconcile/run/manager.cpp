@@ -140,6 +140,7 @@ struct Manager::Impl {
   void start() {
     started = true;
     for (const auto& w : watchers) caches.watch("", w.what);
+    zeros();
     connections.start();
     if (!options.lease) lead(true);
     on_beat();
@@ -153,6 +154,7 @@ struct Manager::Impl {
   }
   void on_disconnected(const std::string& cluster) {
     caches.drop(cluster);
+    forget_figures(cluster);
     release(waits.forget(cluster), true);
     on_connection(cluster);
     askers.erase(cluster);
@@ -234,8 +236,11 @@ struct Manager::Impl {
     std::size_t idle_runners = 0;
     while (passes < options.passes && idle_runners < runners.size()) {
       const std::size_t i = next_runner++ % runners.size();
-      if (const auto key = runners[i]->queue.take(now)) {
+      std::chrono::nanoseconds waited{};
+      if (const auto key = runners[i]->queue.take(now, &waited)) {
         idle_runners = 0;
+        metrics.observe("queue_duration_seconds", "How long keys that were due waited for their pass.", {{"loop", runners[i]->name}},
+                        waited);
         observe(i, *key);
       } else {
         ++idle_runners;
@@ -434,7 +439,8 @@ struct Manager::Impl {
     state.waits = after;
     state.stale_timer = env.at(env.now().mono + options.stale_limit, [this, i, key, open] {
       log(Level::warning, "the cache has not reached what was written", {{"loop", runners[i]->name}, {"object", key.str()}});
-      metrics.add("stale_total", "Keys that went on with an old cache, as it did not catch up in time.", {{"loop", runners[i]->name}});
+      metrics.add("cache_stale_total", "Keys that went on with an old cache, as it did not catch up in time.",
+                  {{"loop", runners[i]->name}});
       // It should have in seconds: perhaps it follows another history than the one that was written to.
       std::set<std::string> clusters;
       for (const auto& w : open) clusters.insert(w.cluster);
@@ -492,7 +498,8 @@ struct Manager::Impl {
   }
   void measure(const Runner& r, const KeyState& state, std::string_view result) {
     metrics.add("reconcile_total", "Passes by their end.", {{"loop", r.name}, {"result", result}});
-    metrics.observe("reconcile_seconds", "Time of a pass: observe, plan and act.", {{"loop", r.name}}, env.now().mono - state.started);
+    metrics.observe("reconcile_duration_seconds", "Time of a pass: observe, plan and act.", {{"loop", r.name}},
+                    env.now().mono - state.started);
   }
 
   // ---- the end ----
@@ -526,6 +533,18 @@ struct Manager::Impl {
 
   // ---- figures ----
 
+  // What alerts ask for is there from the start: a counter that appears with its first error has no rise that a rate could see.
+  void zeros() {
+    metrics.set("leader", "1: this process leads.", {}, 0);
+    for (const auto& r : runners) {
+      metrics.add("reconcile_plan_exceptions_total", "Exceptions out of a loop: bugs.", {{"loop", r->name}}, 0);
+      metrics.add("queue_retries_total", "Keys that were queued after a failure.", {{"loop", r->name}}, 0);
+      metrics.add("cache_stale_total", "Keys that went on with an old cache, as it did not catch up in time.", {{"loop", r->name}}, 0);
+      for (const auto* result : {"success", "again", "refused", "conflict", "error", "terminal", "exception", "fenced"})
+        metrics.add("reconcile_total", "Passes by their end.", {{"loop", r->name}, {"result", result}}, 0);
+    }
+  }
+
   void on_beat() {
     const auto now = env.now().mono;
     last_beat = now.time_since_epoch().count();
@@ -541,9 +560,9 @@ struct Manager::Impl {
       metrics.set("queue_longest_running_seconds", "The oldest pass that runs.", {{"loop", r->name}},
                   std::chrono::duration<double>(longest).count());
     }
-    metrics.set("waiting_for_cache", "Keys whose last pass wrote what the cache has not reached.", {}, static_cast<double>(waits.size()));
+    metrics.set("cache_waiting_keys", "Keys whose last pass wrote what the cache has not reached.", {}, static_cast<double>(waits.size()));
     for (const auto& s : caches.states()) {
-      const Metrics::Labels labels{{"cluster", s.cluster}, {"resource", s.kind->resource->plural}};
+      const Metrics::Labels labels{{"connection", connection_label(s.cluster)}, {"resource", s.kind->resource->plural}};
       metrics.set("watch_lag_seconds", "For how long a watch has been without contact.", labels,
                   std::chrono::duration<double>(s.lag).count());
       metrics.set("cache_objects", "Objects that are held.", labels, static_cast<double>(s.objects));
@@ -552,8 +571,16 @@ struct Manager::Impl {
       metrics.add("decode_errors_total", "Objects that could not be read.", labels, since(undecodable, s.undecodable));
     }
     for (const auto& id : connections.ids())
-      metrics.set("connection_up", "1: that API server answers.", {{"cluster", id}},
+      metrics.set("connection_up", "1: that API server answers.", {{"connection", connection_label(id)}},
                   connections.state(id).reachable == ConditionStatus::true_ ? 1 : 0);
+  }
+
+  // Those of an API server that is connected no more.
+  void forget_figures(const std::string& cluster) {
+    for (const auto* name :
+         {"watch_lag_seconds", "watch_relists_total", "cache_objects", "decode_errors_total", "connection_up", "client_requests_total"})
+      metrics.drop(name, "connection", connection_label(cluster));
+    std::erase_if(counted, [&](const auto& entry) { return entry.first.first == cluster; });
   }
 
   // A watch that was ended and started again counts from 0.

@@ -60,6 +60,9 @@ struct ManagerOptions {
   std::chrono::milliseconds stuck_limit{30'000};  // alive() fails when the Env's thread has not come round for this long
 };
 
+// A connection's id as metrics show it. Prometheus can't tell an empty label from none; no other id is without a slash.
+inline std::string_view connection_label(std::string_view id) { return id.empty() ? std::string_view("meta") : id; }
+
 class Manager {
  public:
   // Everything passed by reference must live longer than this. Loops have distinct names; two sources of one kind must agree on remote,
@@ -87,13 +90,16 @@ class Manager {
   std::unique_ptr<Impl> impl_;
 };
 
-// For CurlEnvOptions::observer: P_client_requests_total and P_client_seconds. A template so that this header needs no client.
+// For CurlEnvOptions::observer: P_client_requests_total and P_client_request_duration_seconds. A template so that this header needs no
+// client.
 template <class Exchange>
 std::function<void(const Exchange&)> client_metrics(Metrics& metrics) {
   return [&metrics](const Exchange& x) {
-    metrics.add("client_requests_total", "API requests by their answer; code 0: none came.",
-                {{"cluster", x.cluster}, {"verb", x.verb}, {"resource", x.resource}, {"code", std::to_string(x.status)}});
-    if (x.verb != "watch") metrics.observe("client_seconds", "Time of API requests on the wire.", {{"verb", x.verb}}, x.took);
+    metrics.add(
+        "client_requests_total", "API requests by their answer; code 0: none came.",
+        {{"connection", connection_label(x.cluster)}, {"verb", x.verb}, {"resource", x.resource}, {"code", std::to_string(x.status)}});
+    if (x.verb != "watch")
+      metrics.observe("client_request_duration_seconds", "Time of API requests on the wire, watches apart.", {{"verb", x.verb}}, x.took);
   };
 }
 

@@ -126,7 +126,8 @@ TEST_CASE("manager: after a write a key waits for its cache, however late that i
     REQUIRE(world.run_until([&] { return complete(api, "w"); }, 20min));
   }
   CHECK(refused == 0);
-  CHECK(p.metrics.text().find("result=\"conflict\"") == std::string::npos);
+  CHECK(p.metrics.text().find("toy_reconcile_total{loop=\"widget_maker\",result=\"conflict\"} 0\n") != std::string::npos);
+  CHECK(p.metrics.text().find("resource=\"parts\",result=\"conflict\"") == std::string::npos);
 }
 
 TEST_CASE("manager: at most 16 writes of a pass are on their way") {
@@ -340,8 +341,9 @@ TEST_CASE("manager: a loop that throws harms only that key, and backs off") {
   CHECK(passes["bad"] < 20);
   CHECK(passes["worse"] > 8);
   const auto text = t.p->metrics.text();
-  CHECK(text.find("toy_reconcile_plan_exceptions_total{loop=\"widget_maker\"}") != std::string::npos);
-  CHECK(text.find("toy_reconcile_total{loop=\"widget_maker\",result=\"exception\"}") != std::string::npos);
+  const auto thrown = std::to_string(passes["bad"] + passes["worse"]);
+  CHECK(text.find("toy_reconcile_plan_exceptions_total{loop=\"widget_maker\"} " + thrown + "\n") != std::string::npos);
+  CHECK(text.find("toy_reconcile_total{loop=\"widget_maker\",result=\"exception\"} " + thrown + "\n") != std::string::npos);
 }
 
 TEST_CASE("manager: errors of a plan: invalid waits for a change, others back off; again comes whatever happens") {

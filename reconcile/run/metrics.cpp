@@ -5,12 +5,16 @@
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <mutex>
+#include <set>
 #include <shared_mutex>
+#include <span>
 #include <sstream>
 #include <stdexcept>
 #include <unordered_map>
@@ -26,14 +30,17 @@ const prometheus::Histogram::BucketBoundaries buckets{0.00005, 0.0001, 0.00025, 
                                                       0.05,    0.1,    0.25,    0.5,    1,     2.5,    5,     10,   30};
 
 // One string for a set of label values; a byte that no value holds parts them.
-std::string series_key(Metrics::Labels labels) {
+using Pairs = std::span<const std::pair<std::string_view, std::string_view>>;
+std::string series_key(Pairs labels) {
   std::string key;
   for (const auto& [name, value] : labels) key.append(value).push_back('\xff');
   return key;
 }
 
+Pairs pairs(Metrics::Labels labels) { return {labels.begin(), labels.size()}; }
+
 struct ProcessFigures {
-  double resident_bytes = 0, cpu_seconds = 0, start_seconds = 0;
+  double resident_bytes = 0, cpu_seconds = 0, start_seconds = 0, open_files = 0, max_files = 0;
 };
 
 // proc(5): fields 14, 15 (CPU) and 22 (start) of stat, field 2 (resident pages) of statm, btime of /proc/stat.
@@ -57,6 +64,10 @@ ProcessFigures read_process() {
   for (std::string word; boot >> word;)
     if (word == "btime" && boot >> out.start_seconds) break;
   out.start_seconds += start_ticks / ticks;
+  std::error_code ignored;  // without /proc there are none
+  for (std::filesystem::directory_iterator it("/proc/self/fd", ignored), end; it != end; it.increment(ignored)) ++out.open_files;
+  rlimit files{};
+  if (getrlimit(RLIMIT_NOFILE, &files) == 0) out.max_files = static_cast<double>(files.rlim_cur);
   return out;
 }
 
@@ -81,7 +92,7 @@ struct Metrics::Impl {
   std::shared_mutex mutex;
   std::map<std::string, Name, std::less<>> names;
   prometheus::Counter* dropped = nullptr;
-  prometheus::Gauge *memory = nullptr, *start = nullptr;
+  prometheus::Gauge *memory = nullptr, *start = nullptr, *open_files = nullptr, *max_files = nullptr;
   prometheus::Counter* cpu = nullptr;
 
   template <class M>
@@ -99,7 +110,7 @@ struct Metrics::Impl {
   }
 
   template <class M>
-  M* find(std::string_view name, const std::string& key, Labels labels) {
+  M* find(std::string_view name, const std::string& key, Pairs labels) {
     const std::shared_lock lock(mutex);
     const auto it = names.find(name);
     if (it == names.end()) return nullptr;
@@ -109,15 +120,15 @@ struct Metrics::Impl {
   }
 
   template <class M>
-  static void check(std::string_view name, const Name& known, Labels labels) {
+  static void check(std::string_view name, const Name& known, Pairs labels) {
     bool same = known.what == what_of<M> && known.labels.size() == labels.size();
-    for (std::size_t i = 0; same && i < labels.size(); ++i) same = known.labels[i] == (labels.begin() + i)->first;
+    for (std::size_t i = 0; same && i < labels.size(); ++i) same = known.labels[i] == labels[i].first;
     if (!same) throw std::logic_error("metric " + std::string(name) + ": used with another type or other labels before");
   }
 
   // Null when the name has too many series already.
   template <class M>
-  M* series(std::string_view name, std::string_view help, Labels labels) {
+  M* series(std::string_view name, std::string_view help, Pairs labels) {
     const std::string key = series_key(labels);
     if (auto* found = find<M>(name, key, labels)) return found;
     const std::unique_lock lock(mutex);
@@ -172,21 +183,42 @@ Metrics::Metrics(std::string prefix) : impl_(std::make_unique<Impl>()) {
   impl_->cpu = &impl_->family<prometheus::Counter>("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.").Add({});
   impl_->start =
       &impl_->family<prometheus::Gauge>("process_start_time_seconds", "Start time of the process since unix epoch in seconds.").Add({});
+  impl_->open_files = &impl_->family<prometheus::Gauge>("process_open_fds", "Number of open file descriptors.").Add({});
+  impl_->max_files = &impl_->family<prometheus::Gauge>("process_max_fds", "Maximum number of open file descriptors.").Add({});
 }
 
 Metrics::~Metrics() = default;
 
 void Metrics::add(std::string_view name, std::string_view help, Labels labels, double by) {
-  if (auto* counter = impl_->series<prometheus::Counter>(name, help, labels)) counter->Increment(by);
+  if (auto* counter = impl_->series<prometheus::Counter>(name, help, pairs(labels))) counter->Increment(by);
 }
 
 void Metrics::set(std::string_view name, std::string_view help, Labels labels, double value) {
-  if (auto* gauge = impl_->series<prometheus::Gauge>(name, help, labels)) gauge->Set(value);
+  if (auto* gauge = impl_->series<prometheus::Gauge>(name, help, pairs(labels))) gauge->Set(value);
 }
 
 void Metrics::observe(std::string_view name, std::string_view help, Labels labels, std::chrono::nanoseconds duration) {
-  if (auto* histogram = impl_->series<prometheus::Histogram>(name, help, labels))
+  if (auto* histogram = impl_->series<prometheus::Histogram>(name, help, pairs(labels)))
     histogram->Observe(std::chrono::duration<double>(duration).count());
+}
+
+void Metrics::replace(const GaugeFamily& family) {
+  std::set<std::string> kept;
+  std::vector<std::pair<std::string_view, std::string_view>> labels(family.labels.size());
+  for (const auto& s : family.series) {
+    if (s.values.size() != labels.size()) throw std::logic_error("metric " + std::string(family.name) + ": a value for each label");
+    for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = {family.labels[i], s.values[i]};
+    kept.insert(series_key(labels));
+    if (auto* gauge = impl_->series<prometheus::Gauge>(family.name, family.help, labels)) gauge->Set(s.value);
+  }
+  const std::unique_lock lock(impl_->mutex);
+  const auto it = impl_->names.find(family.name);
+  if (it == impl_->names.end()) return;
+  std::erase_if(it->second.series, [&](const auto& entry) {
+    if (kept.contains(entry.first)) return false;
+    Impl::remove(it->second, entry.second.metric);
+    return true;
+  });
 }
 
 void Metrics::drop(std::string_view name, std::string_view label, std::string_view value) {
@@ -210,6 +242,8 @@ std::string Metrics::text() const {
     const std::unique_lock lock(impl_->mutex);  // two scrapes at once must not both add the difference
     impl_->memory->Set(now.resident_bytes);
     impl_->start->Set(now.start_seconds);
+    impl_->open_files->Set(now.open_files);
+    impl_->max_files->Set(now.max_files);
     if (const double more = now.cpu_seconds - impl_->cpu->Value(); more > 0) impl_->cpu->Increment(more);
   }
   return prometheus::TextSerializer().Serialize(impl_->registry.Collect());

@@ -1,12 +1,8 @@
-// Metrics: what the program tells Prometheus. Names are controller-runtime's where it has one, after the program's prefix:
-//   P_reconcile_total{loop,result}  P_reconcile_seconds{loop}  P_reconcile_plan_exceptions_total{loop}
-//   P_queue_depth{loop}  P_queue_adds_total{loop}  P_queue_retries_total{loop}  P_queue_longest_running_seconds{loop}
-//   P_client_requests_total{cluster,verb,resource,code}  P_client_seconds{verb}
-//   P_writes_total{loop,verb,resource,result}  P_guard_refusals_total{kind,name,reason}
-//   P_watch_lag_seconds{cluster,resource}  P_watch_relists_total{cluster,resource}  P_cache_objects{cluster,resource}
-//   P_decode_errors_total{cluster,resource}  P_events_total{result}  P_leader  P_lease_generation
-//   process_resident_memory_bytes  process_cpu_seconds_total  process_start_time_seconds
-// Any thread. A series is looked up once and kept: add() and set() cost a hash lookup and an atomic.
+// Metrics: what the program tells Prometheus. Names follow Prometheus' conventions (base units, _total, _seconds) and are
+// controller-runtime's, client-go's and its workqueue's where those have one, after the program's prefix; docs/metrics.md lists them all.
+// The label `connection` names an API server: "meta", or a business cluster's "<namespace>/<name>".
+// Any thread; but a name whose series go (replace, drop) is for one thread. A series is looked up once and kept: add() and set() cost a
+// hash lookup and an atomic.
 #pragma once
 #include <chrono>
 #include <initializer_list>
@@ -14,8 +10,20 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace reconcile {
+
+// A gauge with all its series, for what is counted anew each time (Metrics::replace).
+struct GaugeFamily {
+  struct Series {
+    std::vector<std::string> values;  // of the labels, in their order
+    double value = 0;
+  };
+  std::string_view name, help;  // literals; `name` without the prefix
+  std::vector<std::string_view> labels;
+  std::vector<Series> series;
+};
 
 class Metrics {
  public:
@@ -30,6 +38,7 @@ class Metrics {
   void add(std::string_view name, std::string_view help, Labels labels, double by = 1);                          // a counter
   void set(std::string_view name, std::string_view help, Labels labels, double value);                           // a gauge
   void observe(std::string_view name, std::string_view help, Labels labels, std::chrono::nanoseconds duration);  // a histogram, in s
+  void replace(const GaugeFamily& family);                                           // these series, and no other of that name
   void drop(std::string_view name, std::string_view label, std::string_view value);  // all series of `name` that have that label
 
   std::string text() const;  // the exposition format; also refreshes the process_* figures

@@ -39,6 +39,20 @@ TEST_CASE("series are bounded, and go when told", "[metrics]") {
   CHECK_THAT(m.text(), Contains("toy_x{cluster=\"new\"} 1"));
 }
 
+TEST_CASE("a family is replaced as a whole", "[metrics]") {
+  Metrics m("toy");
+  m.replace({"machines", "Machines.", {"cluster", "phase"}, {{{"a", "Running"}, 3}, {{"b", "Running"}, 1}}});
+  CHECK_THAT(m.text(), Contains("toy_machines{cluster=\"a\",phase=\"Running\"} 3") && Contains("{cluster=\"b\",phase=\"Running\"} 1"));
+  m.replace({"machines", "Machines.", {"cluster", "phase"}, {{{"a", "Running"}, 2}, {{"a", "Failed"}, 1}}});
+  CHECK_THAT(m.text(), Contains("{cluster=\"a\",phase=\"Running\"} 2") && Contains("phase=\"Failed\"} 1") && !Contains("cluster=\"b\""));
+  m.replace({"machines", "Machines.", {"cluster", "phase"}, {}});
+  CHECK_THAT(m.text(), !Contains("toy_machines"));
+  m.replace({"machines", "Machines.", {"cluster", "phase"}, {{{"b", "Running"}, 4}}});
+  CHECK_THAT(m.text(), Contains("toy_machines{cluster=\"b\",phase=\"Running\"} 4"));
+  CHECK_THROWS_AS(m.replace({"machines", "Machines.", {"cluster", "phase"}, {{{"b"}, 4}}}), std::logic_error);
+  CHECK_THROWS_AS(m.replace({"machines", "Machines.", {"cluster"}, {{{"b"}, 4}}}), std::logic_error);
+}
+
 TEST_CASE("metrics are counted from several threads", "[metrics]") {
   Metrics m("toy");
   const auto work = [&m] {

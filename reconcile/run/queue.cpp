@@ -31,6 +31,7 @@ void Queue::wait(Entries::iterator it, Priority priority, MonoTime when, MonoTim
   }
   e.priority = priority;
   if (when <= now || e.state == State::ready) {
+    if (e.state != State::ready) e.due = now;
     e.state = State::ready;
     e.order = {priority, sequence};
     ready_.emplace(e.order, key);
@@ -63,12 +64,13 @@ int Queue::failures(const Key& key) const {
   return it == entries_.end() ? 0 : it->second.failures;
 }
 
-std::optional<Key> Queue::take(MonoTime now) {
+std::optional<Key> Queue::take(MonoTime now, std::chrono::nanoseconds* waited) {
   promote(now);
   if (ready_.empty()) return std::nullopt;
   const Key key = *ready_.begin()->second;
   ready_.erase(ready_.begin());
   Entry& e = entries_.at(key);
+  if (waited) *waited = now - e.due;
   e.state = State::idle;
   e.out = true;
   ++out_;
@@ -102,6 +104,7 @@ std::size_t Queue::depth(MonoTime now) {
 void Queue::promote(MonoTime now) {
   while (!later_.empty() && later_.begin()->first.first <= now) {
     const auto it = entries_.find(*later_.begin()->second);
+    it->second.due = later_.begin()->first.first;
     later_.erase(later_.begin());
     it->second.state = State::ready;
     it->second.order = {it->second.priority, ++sequence_};

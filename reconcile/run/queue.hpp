@@ -38,7 +38,8 @@ class Queue {
   void forget(const Key& key);                                                                                // its failures
   int failures(const Key& key) const;
 
-  std::optional<Key> take(MonoTime now);    // the next that is due; it is out from then on
+  // The next that is due; it is out from then on. `waited`: for how long it has been due.
+  std::optional<Key> take(MonoTime now, std::chrono::nanoseconds* waited = nullptr);
   void done(const Key& key, MonoTime now);  // it is back. No-op for a key that isn't out.
 
   std::optional<MonoTime> next_due(MonoTime now) const;  // when take() will have one; nullopt: not by time alone
@@ -66,7 +67,8 @@ class Queue {
     bool resting = false;  // stands in resting_, for rest_until
     MonoTime rest_until = MonoTime::min();
     int failures = 0;
-    Order order{};  // where it stands in ready_ or later_
+    MonoTime due{};  // since when it is ready
+    Order order{};   // where it stands in ready_ or later_
     When when{};
   };
   using Entries = std::unordered_map<Key, Entry, Hash>;

@@ -182,3 +182,16 @@ TEST_CASE("queue: nothing is lost and nothing is out twice, whatever happens") {
     }
   }
 }
+
+TEST_CASE("queue: how long a key has been due is told when it is taken") {
+  Queue q = no_gap();
+  std::chrono::nanoseconds waited{};
+  q.add(a, Priority::low, t0);
+  q.add(a, Priority::high, t0 + 2s);  // raised, but due since the first add
+  REQUIRE(q.take(t0 + 5s, &waited) == a);
+  CHECK(waited == 5s);
+  q.done(a, t0 + 5s);
+  q.add_after(a, 10s, t0 + 5s);
+  REQUIRE(q.take(t0 + 18s, &waited) == a);
+  CHECK(waited == 3s);
+}

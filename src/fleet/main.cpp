@@ -26,6 +26,7 @@ int run(const endstate::fleet::CommandLine& options) {
 
   const auto log = endstate::stderr_log(options.log_level);
   reconcile::Metrics metrics("endstate_fleet");
+  metrics.set("build_info", "1: the version that runs.", {{"version", endstate::version}}, 1);
   endstate::fleet::Report report(metrics);
   reconcile::CurlEnv env({.user_agent = "endstate-fleet/" + std::string(endstate::version),
                           .observer = [&report](const reconcile::Exchange& e) { report.exchange(e); }},

@@ -36,7 +36,8 @@ void Report::exchange(const reconcile::Exchange& e) {
                             ? std::string("raw")
                             : std::string(e.resource) + (e.subresource.empty() ? "" : "/") + std::string(e.subresource);
   metrics_.add("client_requests_total", "Requests to the API server.", {{"verb", e.verb}, {"resource", resource}, {"code", code_of(e)}});
-  if (e.verb != "watch") metrics_.observe("client_seconds", "How long requests took, watches apart.", {{"verb", e.verb}}, e.took);
+  if (e.verb != "watch")
+    metrics_.observe("client_request_duration_seconds", "How long requests took, watches apart.", {{"verb", e.verb}}, e.took);
 }
 
 // Users ask as much of every host in service, and are told the truth: the one sign of a host whose work fails. The series of a revision

@@ -3,7 +3,7 @@
 //   P_hosts{state}  P_pods{phase}  P_packages_applied_total{result}  P_writes_total{resource,result}  P_write_queue_depth
 //   P_requests_total{revision,result}  P_hosts_serving{revision}  P_hosts_degraded{revision}
 //   P_writes_in_flight  P_writes_paused  P_watch_lag_seconds{resource}  P_bad_faults_total{kind}
-//   P_client_requests_total{verb,resource,code}  P_client_seconds{verb}
+//   P_client_requests_total{verb,resource,code}  P_client_request_duration_seconds{verb}
 #pragma once
 #include <mutex>
 #include <set>

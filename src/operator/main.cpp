@@ -9,6 +9,7 @@
 #include "controllers/guard/loop.hpp"
 #include "controllers/machine/loop.hpp"
 #include "controllers/machine_set/loop.hpp"
+#include "controllers/observe/loop_state_metrics.hpp"
 #include "controllers/package/loop.hpp"
 #include "reconcile/kube/credentials.hpp"
 #include "reconcile/kube/curl_env.hpp"
@@ -44,11 +45,17 @@ struct Operator {
             env, caches, [this] { return leadership.may_act(env.now().mono); }, log),
         manager(env, caches, guard, {&cluster, &machine_set, &machine, &package, &budget},
                 {.program = "endstate", .instance = options.identity, .lease = &leadership, .also_watch = guard::LedgerGuard::sources()},
-                metrics, log) {}
+                metrics, log),
+        exporter(env, caches, metrics, [this] { return leadership.may_act(env.now().mono); }) {
+    metrics.set("build_info", "1: the version that runs.", {{"version", version}}, 1);
+  }
 
   // Until stop(). The lease has a thread of its own: a big list on the other can't cost the leadership.
   void run() {
-    env.post([this] { manager.start(); });
+    env.post([this] {
+      manager.start();
+      exporter.start();
+    });
     lease_env.post([this] { leadership.start([this](bool leading) { env.post([this, leading] { manager.lead(leading); }); }); });
     std::thread lease_thread([this] { lease_env.run(); });
     env.run();
@@ -89,6 +96,7 @@ struct Operator {
   package::PackageLoop package;
   guard::BudgetLoop budget;
   reconcile::Manager manager;
+  observe::StateExporter exporter;
 };
 
 }  // namespace
