@@ -46,6 +46,11 @@ struct HttpCall {
   std::size_t max_bytes = 1 << 20;  // a longer reply is Code::invalid
   std::chrono::milliseconds timeout{10'000};
 };
+// Whatever the server said, also a refusal: what a status means only the caller knows. Redirects are not followed.
+struct HttpAnswer {
+  int status = 200;
+  std::string body{};
+};
 
 using Handle = std::shared_ptr<const void>;  // dropping it cancels: its callbacks never run again
 
@@ -59,7 +64,7 @@ class Env {
   // whole body of any other reply; valid during the call only. end: exactly once, after the last frame.
   [[nodiscard]] virtual Handle call(Call call, std::function<void(std::string_view frame)> frame,
                                     std::function<void(Result<void>)> end) = 0;
-  [[nodiscard]] virtual Handle http(HttpCall call, std::function<void(Result<std::string>)> end) = 0;
+  [[nodiscard]] virtual Handle http(HttpCall call, std::function<void(Result<HttpAnswer>)> end) = 0;
   // Runs a pure job on a worker, then what it returns on this thread. SimEnv runs it at a seeded later time.
   [[nodiscard]] virtual Handle compute(std::function<std::function<void()>()> job) = 0;
   // Adds (or replaces the credentials of) a connection. A kubeconfig that can't be used is Code::invalid and changes nothing.

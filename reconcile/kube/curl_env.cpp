@@ -200,7 +200,7 @@ struct Transfer {
   }
   Result<void> take(std::string_view chunk) {
     const FrameSink sink = [this](std::string_view text) { hand_out(text); };
-    if (!ok()) {
+    if (!ok() && connection) {
       body.append(chunk.substr(0, max_error_body - std::min(max_error_body, body.size())));
       return {};
     }
@@ -701,6 +701,10 @@ void CurlEnv::Core::refused(const std::shared_ptr<Transfer>& t) {
   const bool later = (t->status == 429 || t->status >= 500) && wait.count() > 0 && mono_now() + wait < t->deadline &&
                      error.reason != "ResourceVersionTooLarge";
   if (later && t->repeatable && t->tries < max_tries) return send_again(t, wait);
+  if (!t->connection) {  // an answer like any other
+    t->hand_out(t->body);
+    return conclude(t, {});
+  }
   conclude(t, fail(explain(*t, std::move(error))));
 }
 
@@ -922,13 +926,13 @@ Handle CurlEnv::call(Call call, std::function<void(std::string_view frame)> fram
   return core_->handle(Core::What::transfer, core_->start(t, std::move(refusal)));
 }
 
-Handle CurlEnv::http(HttpCall call, std::function<void(Result<std::string>)> end) {
+Handle CurlEnv::http(HttpCall call, std::function<void(Result<HttpAnswer>)> end) {
   auto t = std::make_shared<Transfer>();
   auto body = std::make_shared<std::string>();
   t->frame = [body](std::string_view text) { *body = text; };
-  t->end = [body, end = std::move(end)](Result<void> result) {
+  t->end = [body, &status = t->status, end = std::move(end)](Result<void> result) {  // the transfer lives until its end has been told
     if (result)
-      end(std::move(*body));
+      end(HttpAnswer{static_cast<int>(status), std::move(*body)});
     else
       end(fail(result.error()));
   };

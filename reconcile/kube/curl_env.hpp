@@ -66,7 +66,7 @@ class CurlEnv final : public Env {
   std::uint64_t random() override;
   [[nodiscard]] Handle at(MonoTime when, std::function<void()> task) override;
   [[nodiscard]] Handle call(Call call, std::function<void(std::string_view frame)> frame, std::function<void(Result<void>)> end) override;
-  [[nodiscard]] Handle http(HttpCall call, std::function<void(Result<std::string>)> end) override;
+  [[nodiscard]] Handle http(HttpCall call, std::function<void(Result<HttpAnswer>)> end) override;
   [[nodiscard]] Handle compute(std::function<std::function<void()>()> job) override;
   // The kubeconfig may not name files. Replacing the server or its CA ends that connection's calls with Code::unavailable.
   Result<void> connect(const std::string& cluster, std::string_view kubeconfig) override;

@@ -687,20 +687,26 @@ TEST_CASE("plain HTTP", "[curl_env]") {
   });
   CurlEnv env({});
   const auto fetch = [&](HttpCall call) {
-    std::optional<Result<std::string>> out;
+    std::optional<Result<HttpAnswer>> out;
     call.ca_pem = pki().ca.certificate_pem();
-    const auto handle = env.http(std::move(call), [&](Result<std::string> result) { out = std::move(result); });
+    const auto handle = env.http(std::move(call), [&](Result<HttpAnswer> result) { out = std::move(result); });
     run_until(env, [&] { return out.has_value(); });
     return *out;
   };
-  CHECK(*fetch({.url = server.url() + "/q?a=b"}) == "GET /q?a=b   ");
-  CHECK(*fetch({.method = "POST", .url = server.url() + "/q", .body = "x=1", .content_type = "text/x", .bearer_token = "t"}) ==
+  CHECK(fetch({.url = server.url() + "/q?a=b"})->body == "GET /q?a=b   ");
+  CHECK(fetch({.method = "POST", .url = server.url() + "/q", .body = "x=1", .content_type = "text/x", .bearer_token = "t"})->body ==
         "POST /q Bearer t text/x x=1");
-  CHECK(fetch({.url = server.url() + "/big", .max_bytes = 5000})->size() == 5000);
+  CHECK(fetch({.url = server.url() + "/big", .max_bytes = 5000})->body.size() == 5000);
   CHECK(fetch({.url = server.url() + "/big", .max_bytes = 4999}).error().code == Code::invalid);
-  const auto no = fetch({.url = server.url() + "/no?key=hidden"}).error();
-  CHECK(no.code == Code::not_found);
-  CHECK(no.message.substr(0, no.message.find(": the server")).find("hidden") == std::string::npos);
+  const auto no = fetch({.url = server.url() + "/no?key=hidden"});  // a refusal is an answer too, with all that it says
+  CHECK(no->status == 404);
+  CHECK(no->body.find("GET /no") == 0);
+  const auto head = fetch({.method = "HEAD", .url = server.url() + "/q"});
+  CHECK(head->status == 200);
+  CHECK(head->body.empty());
+  const auto nobody = fetch({.url = "https://127.0.0.1:1/q?key=hidden", .bearer_token = "hidden-too"}).error();
+  CHECK(nobody.code == Code::unavailable);
+  CHECK(nobody.message.find("hidden") == std::string::npos);
   CHECK(fetch({.url = "ftp://x/"}).error().code == Code::invalid);
   CHECK(fetch({.url = "https://user:pw@x/"}).error().code == Code::invalid);
   CHECK(fetch({.url = server.url(), .bearer_token = "a\r\nX: y"}).error().code == Code::invalid);

@@ -1,13 +1,13 @@
 #include "reconcile/run/connections.hpp"
 
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
 
 #include <optional>
 #include <vector>
 
 #include "reconcile/json/decode.hpp"
 #include "reconcile/kube/kind.hpp"
+#include "reconcile/run/reference.hpp"
 
 namespace reconcile {
 namespace {
@@ -29,16 +29,6 @@ struct Version {
 };
 consteval auto describe(const Version*) {
   return object("What /version answers.", field<&Version::git_version>("gitVersion", "E.g. v1.34.4."));
-}
-
-std::optional<std::string> base64(std::string_view text) {
-  std::string out(text.size() / 4 * 3, '\0');
-  if (text.size() % 4 != 0 || text.empty()) return std::nullopt;
-  const int n = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(out.data()), reinterpret_cast<const unsigned char*>(text.data()),
-                                static_cast<int>(text.size()));
-  if (n < 0) return std::nullopt;
-  out.resize(static_cast<std::size_t>(n) - (text.ends_with("==") ? 2 : text.ends_with('=') ? 1 : 0));
-  return out;
 }
 
 }  // namespace
@@ -135,7 +125,7 @@ void Connections::use_secret(const std::string& cluster, Result<std::string> bod
   auto secret = decode<Secret>(*body, pool);
   OPENSSL_cleanse(body->data(), body->size());
   if (!secret) return trouble(secret.error().message);
-  auto kubeconfig = base64(secret->data.get("value"));
+  auto kubeconfig = from_base64(secret->data.get("value"));
   if (!kubeconfig) return trouble("data.value: expected a kubeconfig in base64");
   const auto hash = std::hash<std::string>{}(*kubeconfig);
   if (e.state.known && hash == e.hash) {

@@ -48,17 +48,36 @@ struct StatusWrite {
   std::chrono::milliseconds settle{0};  // progress only: written when it still stands this long after it first differed
 };
 
-// A fact that no cache holds: one GET or LIST, done by the runtime for this key, given to the next observe. At most 8 a plan.
+// One key of a Secret or a ConfigMap in the meta cluster.
+struct KeyRef {
+  std::string name_space{}, name{}, key{};
+};
+// An exchange with something that is no Kubernetes API, by Env::http. What the references name is read by one GET at each use, and
+// neither kept nor logged.
+struct HttpQuery {
+  std::string method = "GET", url{};
+  std::optional<KeyRef> bearer_token{};  // in a Secret
+  std::optional<KeyRef> ca{};            // in a ConfigMap, PEM; none: the system's
+  std::chrono::milliseconds timeout{10'000};
+  std::size_t max_bytes = 64u << 10;
+};
+// A fact that no cache holds: one GET, LIST or HTTP exchange, done by the runtime for this key, given to the next observe. At most 32 a
+// plan (16 checks, 8 probes, 8 of its own), 8 of them lists: those may be of 4 MiB each.
 struct Query {
   std::string id{};  // the plan's own name for it
   std::string cluster{};
   const Resource* resource = nullptr;                 // null: `path`
   std::string name_space{}, name{}, query{}, path{};  // an empty name lists
   std::chrono::milliseconds max_age{1'000};           // an answer that is younger is used again
+  std::optional<HttpQuery> http{};  // instead of the API: cluster, resource and what follows are not looked at. The key doesn't wait for
+                                    // the answer (a server may be slow); it comes to the pass after it.
 };
 struct Fact {
   MonoTime at{};
-  Result<std::string> body = std::string();  // get: the object; list: {"items":[...]} (≤ 4 MiB, else Code::invalid)
+  Result<std::string> body = std::string();  // get: the object; list: {"items":[...]} (≤ 4 MiB, else Code::invalid); http: what came
+  WallTime time{};                           // the same moment as `at`, for what is stored
+  int status = 0;                            // http: of the answer; 0: none came, and body is the error (never with a token in it)
+  std::size_t question = 0;                  // the runtime's: a hash of what was asked; another question under the same id drops it
 };
 
 // What a pass of this key did last, for the next observe. In memory only.

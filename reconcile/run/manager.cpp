@@ -45,6 +45,7 @@ struct Manager::Impl {
   // What is known of a key beyond its object. Made at its first pass, dropped when its object is gone.
   struct KeyState {
     Memory memory;
+    Inquiries asking;                       // into memory.facts
     std::optional<MonoTime> differs_since;  // the status that settles
     std::shared_ptr<const Plan> plan;       // of the pass that runs
     Handle pass;                            // whatever runs now
@@ -348,6 +349,7 @@ struct Manager::Impl {
     if (plan.again) r.queue.add_after(key, *plan.again, now);
     if (result.failures.empty() && !result.fenced && !result.refused) tell(r, key, plan);  // what was not done is not told
     // What was asked for, now that the writes are done.
+    ask_http(env, plan.queries, state.memory.facts, state.asking, [this, i, key] { add(i, key, Priority::high); });
     auto asking = ask_facts(env, plan.queries, state.memory.facts, [this, i, key, result_name, w = result.waits] {
       runners[i]->queue.add(key, Priority::high, env.now().mono);
       finish(i, key, result_name, w);
@@ -521,7 +523,10 @@ struct Manager::Impl {
   void flush() {
     if (!stopped) return;
     for (auto& r : runners)
-      for (auto& [key, state] : r->keys) state.pass.reset();
+      for (auto& [key, state] : r->keys) {
+        state.asking.clear();
+        state.pass.reset();
+      }
     auto left = std::make_shared<std::size_t>(runners.size());
     auto done = std::make_shared<std::function<void()>>(std::exchange(stopped, nullptr));
     if (runners.empty()) return (*done)();

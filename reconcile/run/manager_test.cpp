@@ -470,6 +470,35 @@ TEST_CASE("manager: a lock comes first, stages follow each other, and nothing fo
   }
 }
 
+TEST_CASE("manager: a slow server's answer holds no key; it comes to the pass after it") {
+  WithAnyLoop t;
+  int passes = 0, asked = 0;
+  std::vector<int> seen;
+  t.loop->on_observe = [&](const Snapshot& s, const Key&) -> std::function<Plan()> {
+    ++passes;
+    if (const auto it = s.memory.facts.find("q"); it != s.memory.facts.end()) seen.push_back(it->second.status);
+    return [] {
+      Plan plan;
+      plan.queries = {{.id = "q", .max_age = 1h, .http = HttpQuery{.url = "http://slow/"}}};
+      plan.again = 1s;
+      return plan;
+    };
+  };
+  make_widget(t.api, "w", 1);
+  t.start();
+  t.p->env.on_http = [&](const HttpCall&) -> Result<HttpAnswer> {
+    ++asked;
+    return HttpAnswer{503, "busy"};
+  };
+  t.p->env.set_faults({.fastest = 2s, .slowest = 2s});
+  t.world.run_for(12s);
+  CHECK(asked == 1);
+  CHECK(passes >= 4);
+  REQUIRE(!seen.empty());
+  CHECK(static_cast<int>(seen.size()) < passes);  // it was looked at meanwhile
+  CHECK(seen.front() == 503);
+}
+
 TEST_CASE("manager: a plan's questions are answered before its next pass, and not asked again while fresh") {
   WithAnyLoop t;
   int passes = 0, gets = 0;

@@ -120,7 +120,7 @@ Handle SimEnv::compute(std::function<std::function<void()>()> job) {
   return handle;
 }
 
-Handle SimEnv::http(HttpCall call, std::function<void(Result<std::string>)> end) {
+Handle SimEnv::http(HttpCall call, std::function<void(Result<HttpAnswer>)> end) {
   auto handle = std::make_shared<int>(0);
   inside(world_.now() + hop() + hop(), [this, weak = std::weak_ptr(handle), call = std::move(call), end = std::move(end)] {
     if (!weak.lock()) return;

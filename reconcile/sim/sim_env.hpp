@@ -90,15 +90,15 @@ class SimEnv final : public Env {
   void kill();                                     // SIGKILL: nothing of it ever runs again; what it had sent still arrives
   void cut(const std::string& cluster, bool off);  // packets are dropped: calls time out, watches fall silent
   void jump_wall(std::chrono::microseconds by) { wall_offset_ += by; }
-  std::function<Result<std::string>(const HttpCall&)> on_http;  // null: every http() call is refused
-  std::function<void(const Call&)> on_send;                     // sees each call when it is made
+  std::function<Result<HttpAnswer>(const HttpCall&)> on_http;  // null: every http() call is refused
+  std::function<void(const Call&)> on_send;                    // sees each call when it is made
   std::uint64_t calls() const { return calls_; }
 
   Now now() const override;
   std::uint64_t random() override { return world_.random(); }
   [[nodiscard]] Handle at(MonoTime when, std::function<void()> task) override;
   [[nodiscard]] Handle call(Call call, std::function<void(std::string_view)> frame, std::function<void(Result<void>)> end) override;
-  [[nodiscard]] Handle http(HttpCall call, std::function<void(Result<std::string>)> end) override;
+  [[nodiscard]] Handle http(HttpCall call, std::function<void(Result<HttpAnswer>)> end) override;
   [[nodiscard]] Handle compute(std::function<std::function<void()>()> job) override;
   Result<void> connect(const std::string& cluster, std::string_view kubeconfig) override;
   void disconnect(const std::string& cluster) override;
