@@ -1,6 +1,6 @@
 # The front door. Every target is one script, which says in its head what it takes from the environment; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build up down demo test bench lint format generate
+.PHONY: help setup build up down demo test chaos bench lint format generate
 export SIM_HOSTS ENDSTATE_KUBECONFIG ENDSTATE_KUBE_BIN_DIR
 
 help: ## this list
@@ -26,6 +26,10 @@ demo: ## play the whole story: create, scale, upgrade, fail and roll back, crash
 test: ## unit tests, and integration tests on a real API server of their own
 	@hack/setup.sh
 	@hack/test.sh
+
+chaos: ## kill the operator CHAOS_KILLS=50 times in the middle of rollouts; an outside recorder proves that no limit was exceeded
+	@hack/setup.sh --without-helm
+	@e2e/chaos/run.sh
 
 bench: build ## measure speed, memory and API writes with 2,000 simulated hosts
 	@e2e/bench/run.sh
