@@ -165,6 +165,15 @@ Action edit_machine(const api::MachineSet& set, const api::Machine& machine, con
           .why = std::move(why)};
 }
 
+std::string_view revision_given(const Action& action) {
+  const std::string_view body = action.body;
+  const auto key = reconcile::quote(api::label::revision) + ":\"";  // a hash has nothing that would be escaped
+  const auto at = body.find(key);
+  if (at == std::string_view::npos) return {};
+  const auto rest = body.substr(at + key.size());
+  return rest.substr(0, rest.find('"'));
+}
+
 Action retry_machine(const api::Machine& machine, std::string_view revision) {
   return {.verb = Verb::merge_patch,
           .kind = &machine_kind,

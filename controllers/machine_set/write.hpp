@@ -24,6 +24,9 @@ reconcile::Action delete_machine(const api::Machine& machine, std::string why);
 reconcile::Action edit_machine(const api::MachineSet& set, const api::Machine& machine, const Revision* from, const Revision& to,
                                bool was_unavailable, std::string why);
 
+// The revision that such an action gives a machine; empty: it gives none. For whoever plays a plan without an API server (preview.hpp).
+std::string_view revision_given(const reconcile::Action& action);
+
 // Asks the machine loop for another attempt at the same revision (annotation endstate.dev/retry on the Machine).
 reconcile::Action retry_machine(const api::Machine& machine, std::string_view revision);
 

@@ -1,0 +1,400 @@
+#include "controllers/machine_set/preview.hpp"
+
+#include <algorithm>
+#include <set>
+
+#include "controllers/machine_set/preview_world.hpp"
+#include "controllers/machine_set/steps.hpp"
+
+namespace endstate::machine_set {
+namespace {
+
+using std::chrono::duration_cast, std::chrono::seconds;
+using namespace std::chrono_literals;
+
+constexpr std::size_t max_same_moment = 2'000;  // passes without the clock moving: 100 edits each
+constexpr int max_idle = 500;                   // looks in a row that found nothing to do
+constexpr auto longest_look = seconds(900);
+
+std::string join(const std::vector<std::string>& parts) {
+  std::string out;
+  for (const auto& p : parts) out.append(out.empty() ? "" : "; ").append(p);
+  return out;
+}
+
+// How long an analysis takes when every answer is good: its checks run side by side, its probes too.
+seconds analysis_time(const api::Analysis& a) {
+  seconds longest{0};
+  for (const auto& check : a.checks) longest = std::max(longest, api::interval(check) * api::count(check));
+  return longest;
+}
+
+std::string count_of(std::size_t n, std::string_view what) { return std::to_string(n) + " " + std::string(what) + (n == 1 ? "" : "s"); }
+
+// What comes after a step's machines, for people.
+std::string then_of(const api::RolloutStep& step) {
+  std::vector<std::string> parts;
+  if (step.pause && step.pause->type == api::PauseType::duration)
+    parts.push_back("pauses " + reconcile::format_duration(step.pause->seconds.value_or(0s)));
+  if (step.pause && step.pause->type == api::PauseType::promotion)
+    parts.push_back("waits for a person to promote it, at most " + reconcile::format_duration(api::promotion_timeout(*step.pause)));
+  if (step.analysis && !(step.analysis->checks.empty() && step.analysis->probes.empty()))
+    parts.push_back("analysis: " + count_of(step.analysis->checks.size(), "check") + ", " +
+                    count_of(step.analysis->probes.size(), "probe") + ", about " +
+                    reconcile::format_duration(analysis_time(*step.analysis)));
+  return join(parts);
+}
+
+// Nothing answers questions here: an analysis that passes is a pause as long as it takes.
+void take_out_analysis(api::Rollout& rollout) {
+  for (auto& step : rollout.steps) {
+    if (!step.analysis) continue;
+    const auto takes = analysis_time(*step.analysis);
+    step.analysis.reset();
+    if (takes == 0s) continue;
+    if (!step.pause) step.pause = api::Pause{};
+    if (step.pause->type == api::PauseType::duration) step.pause->seconds = step.pause->seconds.value_or(0s) + takes;
+  }
+}
+
+class Player {
+ public:
+  Player(const PreviewInput& in, const PreviewBounds& bounds) : in_(in), bounds_(bounds), world_(in), began_(in.now) {
+    out_.name_space = in.set->metadata.name_space;
+    out_.set = in.set->metadata.name;
+    out_.machine_time = world_.update_time();
+    out_.drains = world_.drains();
+    prepare();
+  }
+
+  Preview run() {
+    const auto size = in_.machines.size() + static_cast<std::size_t>(std::max<std::int64_t>(0, api::replicas(in_.set->spec))) + 1;
+    const auto rounds = std::min(bounds_.rounds, bounds_.work / size + 10);
+    std::size_t here = 0;
+    for (std::size_t round = 0;; ++round) {
+      if (round >= rounds || here > max_same_moment) return cut("after " + std::to_string(round) + " rounds");
+      const auto planned = plan_in_full(world_.snapshot());
+      const bool moved = take(planned);
+      const bool granted = permits();
+      if (moved || granted || past_gate()) {
+        ++here;
+        idle_ = 0;
+        continue;
+      }
+      if (is_over()) break;
+      if (!advance(planned.plan)) {
+        stuck();
+        break;
+      }
+      here = 0;
+      if (world_.now - began_ > bounds_.length) return cut("after " + std::to_string(bounds_.length.count() / 24) + " days");
+    }
+    return finish();
+  }
+
+ private:
+  seconds since_begin() const { return duration_cast<seconds>(world_.now - began_); }
+  const api::MachineSetStatus& status() const { return world_.set.status; }
+  bool forward() const {
+    const auto& st = status();
+    const bool rejected = std::any_of(st.rejected_revisions.begin(), st.rejected_revisions.end(),
+                                      [&](const api::RejectedRevision& r) { return r.revision == st.update_revision; });
+    return !(st.update_revision == st.current_revision) && !rejected;
+  }
+  void warn(std::string text) { out_.warnings.emplace_back(text); }
+  void assume(const std::string& text) {
+    const auto same = [&](const Text& t) { return t == text; };
+    if (std::none_of(out_.assumptions.begin(), out_.assumptions.end(), same)) out_.assumptions.emplace_back(text);
+  }
+
+  // ---- before it begins ----
+
+  void prepare() {
+    auto& set = world_.set;
+    if (set.metadata.deleting()) out_.problems.emplace_back("the set is being deleted: nothing else is done with it");
+    if (set.spec.paused.value_or(false) || set.metadata.annotations.has(api::annotation::paused))
+      warn("the set is paused: nothing of this happens before somebody resumes it");
+    if (in_.cluster.paused) warn("its Cluster is paused: nothing of this happens before somebody resumes it");
+    set.spec.paused.reset();
+    set.metadata.annotations.erase(api::annotation::paused);
+    set.metadata.annotations.set(api::annotation::skip_preflight, "all");  // what can be looked at from here is told apart
+    const bool analysis = std::any_of(set.spec.rollout.steps.begin(), set.spec.rollout.steps.end(),
+                                      [](const api::RolloutStep& s) { return s.analysis.has_value(); });
+    if (analysis) assume("each analysis passes, in the time that its good answers take");
+    take_out_analysis(set.spec.rollout);
+    if (!in_.packages) warn("package versions can't be read: whether the template's exist, and whether they drain, is not known");
+    if (!in_.ledger_trusted) warn("there is no GuardLedger to trust: its windows count as full now");
+    if (world_.drains()) warn("its packages want each machine drained: PodDisruptionBudgets may make it slower than this");
+  }
+
+  // ---- a pass ----
+
+  // Stores the status that the plan wants, does what it wants, and notes what happened. True: something changed.
+  bool take(const Planned& planned) {
+    bool moved = !planned.plan.actions.empty();
+    if (planned.status) {
+      moved = moved || !(*planned.status == status());
+      world_.set.status = *planned.status;
+      world_.set.status.observed_generation = world_.set.metadata.generation;
+      first_status();
+      follow_steps();
+      note_stalls();
+    }
+    const auto touched = world_.apply(planned.plan);
+    for (const auto& t : touched) note(t);
+    note_own_limit(planned.plan, touched.empty());
+    return moved;
+  }
+
+  void first_status() {
+    if (!out_.to.empty()) return;
+    out_.from = status().current_revision;
+    out_.to = status().update_revision;
+    for (const auto& r : status().rejected_revisions)
+      if (r.revision == out_.to)
+        warn("revision " + out_.to.str() + " was rejected at step " + r.step.str() + " (" + r.reason.str() + ": " + r.message.str() +
+             "): it is not tried again. To try it: kubectl endstate rollout retry machineset/" + out_.set.str());
+  }
+
+  // Steps that pass within one pass never stand in the status: history has them.
+  void follow_steps() {
+    if (!status().rollout) return;
+    if (!status().history.empty() && status().history.back().revision == out_.to && status().history.back().start_time >= began_)
+      for (const auto& record : status().history.back().steps) step_named(record.name);
+    if (!forward() || status().rollout->step.empty()) {
+      close_steps({});
+      return;
+    }
+    auto& step = step_named(status().rollout->step);
+    step.target = status().rollout->target;
+    if (status().rollout->pause_start_time != WallTime{} && step.machines_done == seconds(0)) step.machines_done = since_begin();
+    close_steps(step.name);
+  }
+
+  void close_steps(const Text& but) {
+    for (auto& s : out_.steps)
+      if (!(s.name == but) && open_.erase(s.name)) s.end = since_begin();
+  }
+
+  PreviewStep& step_named(const Text& name) {
+    for (auto& s : out_.steps)
+      if (s.name == name) return s;
+    PreviewStep step;
+    step.name = name;
+    step.begin = step.end = since_begin();
+    for (const auto& spec : in_.set->spec.rollout.steps)
+      if (spec.name == name) step.then = then_of(spec);
+    for (const auto& s : resolve_steps(world_.set.spec.rollout, api::replicas(world_.set.spec)))
+      if (s.name == name) step.target = s.target;
+    open_.insert(name);
+    out_.steps.push_back(std::move(step));
+    return out_.steps.back();
+  }
+
+  // What is being done now belongs to the rollout's step; else it is about the number of machines, or on the way back.
+  PreviewStep& current_step(PreviewWorld::Touch what) {
+    if (forward() && status().rollout && !status().rollout->step.empty()) return step_named(status().rollout->step);
+    return step_named(Text(what == PreviewWorld::Touch::update ? preview_step::back : preview_step::replicas));
+  }
+
+  void note(const PreviewWorld::Touched& t) {
+    auto& step = current_step(t.what);
+    open_.insert(step.name);
+    touched_.insert(t.machine);
+    switch (t.what) {
+      case PreviewWorld::Touch::update: step.updated.push_back(t.machine); break;
+      case PreviewWorld::Touch::create:
+        if (in_.exists) step.created.push_back(t.machine);
+        ++step.creations;
+        break;
+      case PreviewWorld::Touch::remove: step.deleted.push_back(t.machine); break;
+    }
+    step.updates = static_cast<std::int64_t>(step.updated.size());
+    step.deletions = static_cast<std::int64_t>(step.deleted.size());
+  }
+
+  void limit(PreviewLimit found) {
+    if (out_.steps.empty()) return;
+    auto& limits = (forward() && !status().rollout->step.empty() ? step_named(status().rollout->step) : out_.steps.back()).limits;
+    for (auto& l : limits)
+      if (l.kind == found.kind && l.name == found.name && l.reason == found.reason) {
+        l.machines = std::max(l.machines, found.machines);
+        return;
+      }
+    found.first = since_begin();
+    limits.push_back(std::move(found));
+  }
+
+  // The set's own maxUnavailable: machines of the step are left, and the plan takes none of them now.
+  void note_own_limit(const reconcile::Plan& plan, bool idle) {
+    const auto& rollout = status().rollout;
+    if (!rollout || rollout->phase != api::RolloutPhase::progressing || !idle || !plan.actions.empty() || world_.somebody_waits()) return;
+    const auto left = rollout->target - rollout->updated - world_.working();
+    if (left <= 0 || world_.working() == 0) return;
+    const auto most = allowed_unavailable(world_.set.spec.rollout, api::replicas(world_.set.spec));
+    limit({.kind = "MachineSet",
+           .name = out_.set,
+           .reason = api::reason::max_unavailable,
+           .message = Text("rollout.maxUnavailable: " + std::to_string(most) + " at once"),
+           .machines = left});
+  }
+
+  void note_stalls() {
+    const auto* stalled = reconcile::find_condition(status().conditions, api::condition::stalled);
+    if (!stalled || stalled->status != api::ConditionStatus::true_) return;
+    if (status().rollout && status().rollout->phase == api::RolloutPhase::rolled_back) return;  // said by the warning
+    const Text text = stalled->reason.str() + ": " + stalled->message.str();
+    if (std::find(out_.problems.begin(), out_.problems.end(), text) == out_.problems.end() && out_.problems.size() < 20)
+      out_.problems.push_back(text);
+  }
+
+  // ---- the guard ----
+
+  bool permits() {
+    ask_again_.reset();
+    std::vector<PreviewWorld::Refusal> refusals;
+    const bool any = world_.ask(refusals);
+    if (!out_.steps.empty()) {
+      auto& step =
+          forward() && status().rollout && !status().rollout->step.empty() ? step_named(status().rollout->step) : out_.steps.back();
+      step.most_at_once = std::max(step.most_at_once, world_.working());
+    }
+    for (const auto& r : refusals) {
+      limit({.kind = r.why.kind, .name = r.why.name, .reason = r.why.reason, .message = Text(r.why.message), .machines = r.machines});
+      // What such a place waits for is the end of an operation, which the world tells. A clock is looked at more seldom the longer it
+      // has kept us: the preview may be late by a quarter of the wait, at most by 15 minutes.
+      if (world_.next_due() && (r.why.reason == api::reason::max_concurrent || r.why.reason == api::reason::max_unavailable)) continue;
+      const auto least = std::chrono::ceil<seconds>(r.why.retry_after);
+      const auto waited = refused_since_ ? duration_cast<seconds>(world_.now - *refused_since_) : 0s;
+      const auto after = std::clamp<seconds>(waited / 4, least, std::max(longest_look, least));
+      if (r.why.retry_after > 0ms && (!ask_again_ || after < *ask_again_)) ask_again_ = after;
+    }
+    if (any || refusals.empty())
+      refused_since_.reset();
+    else if (!refused_since_)
+      refused_since_ = world_.now;
+    return any;
+  }
+
+  // ---- gates that a person opens ----
+
+  // A promotion, another set: somebody does it at once here. True: something was opened.
+  bool past_gate() {
+    const auto& rollout = status().rollout;
+    if (!rollout || rollout->phase != api::RolloutPhase::paused || !forward()) return false;
+    const auto* why = reconcile::find_condition(status().conditions, api::condition::rolling_out);
+    if (!why) return false;
+    auto& set = world_.set;
+    if (why->reason == api::reason::waiting_for_promotion && !set.metadata.annotations.has(api::annotation::promote)) {
+      assume("somebody promotes each step at once: the time that people take is not counted");
+      set.metadata.annotations.set(api::annotation::promote, Text(rollout->revision.str() + "/" + rollout->step.str()));
+      return true;
+    }
+    if (why->reason == api::reason::waiting_for_set && set.spec.rollout.after) {
+      assume("it waits: " + why->message.str() + ". What follows is as if it were Complete");
+      set.spec.rollout.after.reset();
+      return true;
+    }
+    return false;
+  }
+
+  // ---- the clock ----
+
+  bool is_over() const {
+    const auto& rollout = status().rollout;
+    if (!rollout || !world_.at_rest()) return false;
+    const bool still = rollout->phase == api::RolloutPhase::complete || rollout->phase == api::RolloutPhase::rolled_back;
+    return still && world_.live() == api::replicas(world_.set.spec);
+  }
+
+  bool advance(const reconcile::Plan& plan) {
+    auto next = world_.next_due();
+    const auto sooner = [&](WallTime t) {
+      if (!next || t < *next) next = t;
+    };
+    if (ask_again_) sooner(world_.now + *ask_again_);
+    if (plan.again && ++idle_ < max_idle) sooner(world_.now + std::max<seconds>(1s, std::chrono::ceil<seconds>(*plan.again)));
+    if (!next) return false;
+    world_.now = std::max<WallTime>(*next, world_.now + 1s);
+    world_.finish_due();
+    return true;
+  }
+
+  // ---- the end ----
+
+  void stuck() {
+    const auto& rollout = status().rollout;
+    const auto* why = reconcile::find_condition(status().conditions, api::condition::rolling_out);
+    const auto* ready = reconcile::find_condition(status().conditions, api::condition::ready);
+    if (why && why->reason == api::reason::partition_reached) {
+      out_.end = PreviewEnd::partition;
+      out_.why = why->message;
+      return;
+    }
+    out_.end = PreviewEnd::stuck;
+    if (rollout && rollout->blocked_by)
+      out_.why = rollout->blocked_by->message;
+    else if (ready && ready->status != api::ConditionStatus::true_)
+      out_.why = ready->message;
+  }
+
+  Preview cut(const std::string& where) {
+    out_.end = PreviewEnd::cut;
+    out_.why = Text("the preview ends " + where + "; it goes on after that");
+    return finish();
+  }
+
+  void warn_of_mute() {
+    const auto mute = world_.never_done();
+    if (mute.empty()) return;
+    std::string who;
+    for (std::size_t i = 0; i < std::min<std::size_t>(mute.size(), 5); ++i) who.append(i ? ", " : "").append(mute[i].view());
+    warn(mute.size() == 1 ? "1 machine doesn't answer or is paused, so it would not finish: " + who
+                          : std::to_string(mute.size()) + " machines don't answer or are paused, so they would not finish: " + who +
+                                (mute.size() > 5 ? ", ..." : ""));
+  }
+
+  Preview finish() {
+    close_steps({});
+    warn_of_mute();
+    std::erase_if(out_.steps, [](const PreviewStep& s) { return !in_rollout(s) && s.updates + s.creations + s.deletions == 0; });
+    for (auto& s : out_.steps)
+      if (s.machines_done == 0s) s.machines_done = s.end;
+    out_.touched = static_cast<std::int64_t>(touched_.size());
+    out_.duration = since_begin();
+    if (out_.end == PreviewEnd::complete) {
+      if (status().rollout && status().rollout->phase == api::RolloutPhase::rolled_back && !(out_.from == out_.to))
+        out_.end = PreviewEnd::rolled_back;
+      else if (touched_.empty() && out_.from == out_.to)
+        out_.end = PreviewEnd::nothing;
+    }
+    return std::move(out_);
+  }
+  static bool in_rollout(const PreviewStep& s) { return !(s.name == preview_step::replicas) && !(s.name == preview_step::back); }
+
+  const PreviewInput& in_;
+  const PreviewBounds& bounds_;
+  PreviewWorld world_;
+  const WallTime began_;
+  Preview out_;
+  std::set<Text> open_, touched_;
+  std::optional<seconds> ask_again_;
+  std::optional<WallTime> refused_since_;
+  int idle_ = 0;
+};
+
+}  // namespace
+
+Preview preview(const PreviewInput& in, const PreviewBounds& bounds) {
+  if (in.machines.size() > max_preview_machines || api::replicas(in.set->spec) > static_cast<std::int64_t>(max_preview_machines)) {
+    Preview out;
+    out.set = in.set->metadata.name;
+    out.name_space = in.set->metadata.name_space;
+    out.end = PreviewEnd::cut;
+    out.why = "the set has more machines than a preview plays";
+    return out;
+  }
+  return Player(in, bounds).run();
+}
+
+}  // namespace endstate::machine_set
