@@ -2,7 +2,8 @@
 # generate.sh [--check]: writes all generated files, or (--check) names those that are stale and fails.
 #
 #   apis/v1alpha1/*.hpp                   -> manifests/crds/*.yaml, docs/api.md (by endstate-generate)
-#   manifests/{crds,rbac,policies}/*.yaml -> charts/endstate/files/ (verbatim copies: Helm reads no file outside of its chart)
+#   manifests/{crds,rbac,policies,alerts}/*.yaml, manifests/dashboards/*.json
+#                                         -> charts/endstate/files/ (verbatim copies: Helm reads no file outside of its chart)
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -12,7 +13,8 @@ generator=$BUILD_BIN/endstate-generate
 
 # The fleet simulator is no part of an installation, and Helm makes the namespace.
 in_chart() {
-  find manifests/crds manifests/rbac manifests/policies -name '*.yaml' ! -path manifests/rbac/fleet.yaml ! -path manifests/rbac/namespace.yaml
+  find manifests/crds manifests/rbac manifests/policies manifests/alerts manifests/dashboards -maxdepth 1 \( -name '*.yaml' -o -name '*.json' \) \
+    ! -path manifests/rbac/fleet.yaml ! -path manifests/rbac/namespace.yaml
 }
 copy_into() {
   local file

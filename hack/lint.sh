@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # lint.sh [STAGE...]: everything that can be said about the sources without running them; all stages run, then it fails if one did.
 #
-# Stages: format shell docs generated chart tidy.
+# Stages: format shell docs generated chart alerts tidy.
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
-(($# > 0)) || set -- format shell docs generated chart tidy
+(($# > 0)) || set -- format shell docs generated chart alerts tidy
 
 lint_format() { hack/format.sh --check; }
 
@@ -44,6 +44,8 @@ lint_chart() {
     "$helm" template endstate charts/endstate --namespace endstate-system --values "$values" >/dev/null
   done
 }
+
+lint_alerts() { hack/check_alerts.sh; }
 
 lint_tidy() { hack/tidy.sh; }
 

@@ -21,19 +21,19 @@ COMPONENTS="etcd apiserver controller-manager" e2e/kubernetes/up.sh
 crds=$(find manifests/crds -name '*.yaml' | wc -l)
 count() { kubectl_admin get "$@" -o name | wc -l; }
 crds_served() { [[ $(count crd) == "$crds" ]] && kubectl_admin wait --for=condition=Established --timeout=60s crd --all; }
-# A stand-in for the Prometheus operator's type: what counts here is that the chart's object is stored.
-service_monitor_type() {
-  kubectl_admin apply -f - <<'YAML'
+# Stand-ins for the Prometheus operator's types: what counts here is that the chart's objects are stored.
+monitoring_type() { # monitoring_type KIND PLURAL
+  kubectl_admin apply -f - <<YAML
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
-metadata: {name: servicemonitors.monitoring.coreos.com}
+metadata: {name: $2.monitoring.coreos.com}
 spec:
   group: monitoring.coreos.com
-  names: {kind: ServiceMonitor, plural: servicemonitors, singular: servicemonitor}
+  names: {kind: $1, plural: $2, singular: ${2%s}}
   scope: Namespaced
   versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]
 YAML
-  kubectl_admin wait --for=condition=Established --timeout=30s crd/servicemonitors.monitoring.coreos.com
+  kubectl_admin wait --for=condition=Established --timeout=30s "crd/$2.monitoring.coreos.com"
 }
 # within SECONDS COMMAND...
 within() {
@@ -63,13 +63,24 @@ operator_may() { kubectl_admin auth can-i --as=system:serviceaccount:endstate-sy
 check "the operator's role is bound" operator_may patch machines.endstate.dev -n default
 check "the admission policies are bound" kubectl_admin get validatingadmissionpolicybinding delete-protection.endstate.dev
 
-service_monitor_type >/dev/null
+monitoring_type ServiceMonitor servicemonitors >/dev/null
+monitoring_type PrometheusRule prometheusrules >/dev/null
 check "helm upgrade to all options" helm upgrade endstate charts/endstate --values charts/endstate/ci/all.yaml --timeout 120s
 check "the ServiceMonitor is there" kubectl_admin get servicemonitor -n endstate-system endstate-operator
+# The rules of the object, as Prometheus would read them: with where the pages are, and else those of the file.
+rule_of() { kubectl_admin get prometheusrule -n endstate-system endstate -o json | jq '.spec'; }
+rules_are_sound() { rule_of >"$RUN_DIR/rules.json" && promtool check rules "$RUN_DIR/rules.json"; }
+runbooks_are_linked() { rule_of | jq -e '[.groups[].rules[].annotations.runbook_url] | length > 10 and all(startswith("https://git.example.com/endstate/blob/main/docs/runbook/alerts/"))'; }
+check "the PrometheusRule's alerts are rules" rules_are_sound
+check "and each names its page" runbooks_are_linked
+dashboard_is_there() {
+  kubectl_admin get configmap -n endstate-system "endstate-dashboard-$1" -l grafana_dashboard=1 -o json | jq -r ".data[\"endstate-$1.json\"]" | cmp - "manifests/dashboards/$1.json"
+}
+for dashboard in fleet cluster rollout; do check "the dashboard $dashboard is there, as it is" dashboard_is_there "$dashboard"; done
 check "the upgrade is in the Deployment" test "$(kubectl_admin get deployment -n endstate-system endstate-operator -o jsonpath='{.spec.replicas}')" = 3
 
 check "helm uninstall" helm uninstall endstate --wait --timeout 120s
-check "CRDs outlive the release" test "$(count crd)" = $((crds + 1))
+check "CRDs outlive the release" test "$(count crd)" = $((crds + 2))
 gone() { [[ $(count deployment,service,networkpolicy,pdb -n endstate-system) == 0 ]]; }
 check "nothing else does" within 60 gone
 
