@@ -11,11 +11,11 @@ source "$ROOT/e2e/scenarios/cases.sh"
 source "$ROOT/hack/promql.sh"
 cd "$ROOT"
 prometheus=http://127.0.0.1:$((PORT_BASE + 90))
-# What a healthy run with one bad change never tells: a breaker that nothing opens, an account that nobody edits, an analysis that nobody asks
-# for, what is only there while something hangs. Their own tests have them (controllers/, reconcile/).
+# What a healthy run with one bad change need not tell: a breaker that nothing opens, an account that nobody edits, an analysis that nobody asks
+# for, refusals, what is only there while something hangs. Their own tests have them (controllers/, reconcile/).
 rare="endstate_guard_ledger_untrusted_total endstate_guard_breaker_open endstate_rollout_analysis_checks endstate_machines_blocked
-  endstate_machines_stalled endstate_object_stalled endstate_rollout_blocked endstate_machines_operation_deadline_timestamp_seconds
-  endstate_guard_refusals_total endstate_guard_window_used_ratio"
+  endstate_machines_stalled endstate_machines_operation_deadline_timestamp_seconds endstate_guard_refusals_total
+  endstate_guard_grants_total endstate_guard_window_used_ratio endstate_rollouts_ended_total endstate_rollout_duration_seconds"
 
 hack/down.sh
 trap hack/down.sh EXIT
@@ -55,9 +55,9 @@ check "all alerts are loaded" within 20 rules_loaded
 
 # --- a set comes up ---
 kubectl_admin apply -f manifests/samples/ >/dev/null
-# Two steps and no pause: this is about what is told, not about how long it takes.
+# Two steps, and a person between them: a rollout that waits is told too.
 kubectl_admin patch machineset workers --type merge \
-  -p '{"spec": {"replicas": 20, "rollout": {"steps": [{"name": "canary", "updated": 1}, {"name": "all", "updated": "100%"}]}}}' >/dev/null
+  -p '{"spec": {"replicas": 20, "rollout": {"steps": [{"name": "canary", "updated": 1, "pause": {"type": "Promotion"}}, {"name": "all", "updated": "100%"}]}}}' >/dev/null
 available() { value_is 'endstate_machinesets_replicas{set="workers",kind="available"}' 20; }
 check "20 machines come up, and Prometheus knows" within 90 available
 by_kubectl() { kubectl_admin get machines.endstate.dev -A -o json | jq -r '.items[] | .status.phase' | sort | uniq -c | awk '{ print $2, $1 }'; }
@@ -71,8 +71,11 @@ check "free hosts are what kubectl says" within 20 hosts_agree
 # --- an upgrade ---
 set_kubelet() { kubectl_admin patch machineset workers --type json -p '[{"op": "replace", "path": "/spec/template/spec/packages/1/versionRef/name", "value": "'"$1"'"}]' >/dev/null; }
 set_kubelet kubelet-1.34.4
+waits() { value_is 'endstate_rollout_blocked{set="workers",reason="WaitingForPromotion"}' 1 && value_is 'endstate_rollout_machines{set="workers",kind="updated"}' 1; }
+check "an upgrade waits after its canary, and for what is told" within 60 waits
+kubectl_admin annotate machineset workers "endstate.dev/promote=$(kubectl_admin get machineset workers -o jsonpath='{.status.updateRevision}')/canary" >/dev/null
 versions() { value_is 'sum(endstate_machines_packages{package="kubelet",version="kubelet-1.34.4",state="Ready"})' 20; }
-check "an upgrade goes through: 20 machines report the new version" within 120 versions
+check "promoted, it goes through: 20 machines report the new version" within 120 versions
 complete() { value_is 'endstate_rollout_phase{set="workers",phase="Complete"}' 1; }
 check "the rollout is told as Complete" within 30 complete
 check "nothing fires in health" nothing_fires
