@@ -9,6 +9,7 @@
 #include "controllers/guard/loop.hpp"
 #include "controllers/machine/loop.hpp"
 #include "controllers/machine_set/loop.hpp"
+#include "controllers/metric_source/loop.hpp"
 #include "controllers/observe/loop_state_metrics.hpp"
 #include "controllers/package/loop.hpp"
 #include "reconcile/kube/credentials.hpp"
@@ -43,7 +44,7 @@ struct Operator {
         caches(env, log),
         guard(
             env, caches, [this] { return leadership.may_act(env.now().mono); }, log),
-        manager(env, caches, guard, {&cluster, &machine_set, &machine, &package, &budget},
+        manager(env, caches, guard, {&cluster, &machine_set, &machine, &package, &budget, &metric_source},
                 {.program = "endstate", .instance = options.identity, .lease = &leadership, .also_watch = guard::LedgerGuard::sources()},
                 metrics, log),
         exporter(env, caches, metrics, [this] { return leadership.may_act(env.now().mono); }) {
@@ -95,6 +96,7 @@ struct Operator {
   machine::MachineLoop machine;
   package::PackageLoop package;
   guard::BudgetLoop budget;
+  metric_source::MetricSourceLoop metric_source;
   reconcile::Manager manager;
   observe::StateExporter exporter;
 };
