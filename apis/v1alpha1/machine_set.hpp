@@ -323,19 +323,22 @@ consteval auto describe(const RolloutPhase*) {
 enum class ProbeResult : std::uint8_t { running, passed, failed };
 consteval auto describe(const ProbeResult*) { return names("How a probe stands.", "Running", "Passed", "Failed"); }
 struct ProbeStatus {
-  Text name, job;
+  Text name, job, job_uid;
   ProbeResult result{};
   Text message;
   WallTime start_time{}, end_time{};
+  std::int64_t attempts = 0;
   friend bool operator==(const ProbeStatus&, const ProbeStatus&) = default;
 };
 consteval auto describe(const ProbeStatus*) {
   using S = ProbeStatus;
   return object("How a probe stands.", field<&S::name>("name", "The probe.", slot_name),
                 field<&S::job>("job", "Its Job, in the set's namespace of its cluster.", text(63)),
+                field<&S::job_uid>("jobUID", "The uid of its Job; absent: not seen yet.", text(64)),
                 field<&S::result>("result", "How it stands.", {.required = true}),
                 field<&S::message>("message", "Why, for people.", text(512)), field<&S::start_time>("startTime", "When it began."),
-                field<&S::end_time>("endTime", "When it ended."));
+                field<&S::end_time>("endTime", "When it ended."),
+                field<&S::attempts>("attempts", "How often its Job was made: once more if somebody deletes it.", counter));
 }
 struct AnalysisStatus {
   Text step;
@@ -348,7 +351,7 @@ struct AnalysisStatus {
 consteval auto describe(const AnalysisStatus*) {
   using S = AnalysisStatus;
   return object("How a step's analysis stands.", field<&S::step>("step", "Which step.", slot_name),
-                field<&S::start_time>("startTime", "When it began: the step's machines were available, its pause over."),
+                field<&S::start_time>("startTime", "When it began: the step's machines were available, its pause over; absent: not yet."),
                 field<&S::unhealthy>("unhealthy", "Updated machines that were available with the revision and aren't any more.", counter),
                 field<&S::restarts>("restarts", "Restarts of updated machines' hosts.", counter),
                 field<&S::checks>("checks", "Its checks.", list(16, "name")), field<&S::probes>("probes", "Its probes.", list(8, "name")));

@@ -35,6 +35,7 @@ inline constexpr std::string_view skip_preflight = "endstate.dev/skip-preflight"
 inline constexpr std::string_view operation_timeout = "endstate.dev/operation-timeout-seconds";
 // Machine: the revision that was assigned while it was unavailable already: its trouble doesn't speak against that revision.
 inline constexpr std::string_view was_unavailable = "endstate.dev/was-unavailable";
+inline constexpr std::string_view probe_attempt = "endstate.dev/probe-attempt";  // Job of a probe: which analysis, and which try
 inline constexpr std::string_view owned = "endstate.dev/owned";              // Node: JSON of the labels and taints that endstate set on it
 inline constexpr std::string_view machine = "endstate.dev/machine";          // Node: <namespace>/<name> of its Machine
 inline constexpr std::string_view machine_uid = "endstate.dev/machine-uid";  // Node: uid of its Machine
@@ -138,7 +139,6 @@ inline constexpr std::string_view promotion_timed_out = "PromotionTimedOut";
 inline constexpr std::string_view promotion_ignored = "PromotionIgnored";  // of a Warning event: it asked for what isn't there
 inline constexpr std::string_view rejection_ignored = "RejectionIgnored";  // the same
 inline constexpr std::string_view rollback_too_large = "RollbackTooLarge";
-inline constexpr std::string_view analysis_not_supported = "AnalysisNotSupported";
 inline constexpr std::string_view analyzing = "Analyzing";
 inline constexpr std::string_view analysis_failed = "AnalysisFailed";
 inline constexpr std::string_view analysis_inconclusive = "AnalysisInconclusive";

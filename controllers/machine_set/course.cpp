@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "controllers/machine_set/analysis.hpp"
 #include "controllers/machine_set/verbs.hpp"
 
 namespace endstate::machine_set {
@@ -17,6 +18,7 @@ constexpr std::size_t max_rejected = 20, max_history = 20;  // of the API's list
 struct Tally {
   std::array<std::int64_t, 6> by_standing{};
   std::int64_t at = 0;           // live machines that have it
+  std::int64_t restarts = 0;     // of their hosts, since they got it
   const Fact* failed = nullptr;  // the first one, for messages
   const Fact* lost = nullptr;
   std::int64_t operator[](Standing x) const { return by_standing[static_cast<std::size_t>(x)]; }
@@ -43,6 +45,7 @@ class Planner {
   }
 
   Course run() {
+    skip_pause();
     const bool asked = apply_verbs(s_, revisions_, steps_, c_) == Ask::reject;
     const auto before = c_.status;
     if (c_.current == update_)
@@ -62,6 +65,20 @@ class Planner {
   }
 
  private:
+  // The set, or its cluster, was paused until now: the clocks that were running stood still meanwhile. Since when it was, its condition
+  // tells; the status that is written now has it no more.
+  void skip_pause() {
+    const auto* paused = reconcile::find_condition(s_.set->status.conditions, api::condition::paused);
+    if (!paused || paused->status != api::ConditionStatus::true_ || paused->last_transition_time > s_.now) return;
+    const auto pause = s_.now - paused->last_transition_time;
+    auto& st = c_.status;
+    if (st.pause_start_time != WallTime{}) st.pause_start_time += pause;
+    if (st.last_progress_time != WallTime{}) st.last_progress_time += pause;
+    if (!st.analysis) return;
+    for (auto& p : st.analysis->probes)
+      if (p.start_time != WallTime{} && p.end_time == WallTime{}) p.start_time += pause;
+  }
+
   // ---- ways ----
 
   void restore() {
@@ -150,7 +167,9 @@ class Planner {
     }
     const auto at = locate_step(steps_, st.step, st.updated);
     if (!(steps_[at].name == st.step)) enter(at, count(update_).at);
-    st.steps_hash = hash_of_steps(rollout_);
+    auto hash = hash_of_steps(rollout_);
+    steps_edited_ = !st.steps_hash.empty() && !(st.steps_hash == hash);
+    st.steps_hash = hash;
     for (std::size_t i = at; i < steps_.size(); ++i) {
       if (i != at) enter(i, st.updated);
       if (!step(steps_[i], i)) return;
@@ -175,6 +194,7 @@ class Planner {
       wait(RolloutPhase::paused, lost_problem(tally), true);
       return false;
     }
+    if (!healthy(step, tally)) return false;
     // A machine that can't testify takes no place of a step, so that another one does; but what a partition keeps, it keeps.
     const auto places = step.last ? facts_.live_count() : target;
     c_.need = std::max<std::int64_t>(0, places - (step.last || shrinks ? tally.at : tally.testifying()));
@@ -194,7 +214,7 @@ class Planner {
     }
     if (st.pause_start_time == WallTime{}) st.pause_start_time = s_.now;
     if (!gate(step)) return false;
-    return pass(step, index, tally);
+    return pass(step, index);
   }
 
   bool satisfied(const Step& step, const Tally& tally) const {
@@ -219,17 +239,37 @@ class Planner {
     if (!step.spec || st.promoted_step == step.name) return true;
     if (step.spec->pause && !pause_over(step)) return false;
     if (c_.is_rejected(update_)) return false;
-    const auto& analysis = step.spec->analysis;
-    if (!analysis || (analysis->checks.empty() && analysis->probes.empty())) return true;
-    wait(RolloutPhase::paused,
-         {api::reason::analysis_not_supported,
-          "step " + step.name.str() +
-              " asks for an analysis, which this version can't do: look yourself, then annotate endstate.dev/promote: " + update_.str() +
-              "/" + step.name.str(),
-          {},
-          {}},
-         true);
+    return !has_analysis(*step.spec) || analysis_over(step);
+  }
+
+  bool analysis_over(const Step& step) {
+    auto& st = c_.status;
+    if (!st.analysis) st.analysis.emplace();
+    auto found = advance_analysis(s_, *step.spec, update_, steps_edited_, *st.analysis);
+    if (found.again) look_again(*found.again);
+    if (found.result == AnalysisPlan::Result::passed) return true;
+    if (found.result == AnalysisPlan::Result::failed) {
+      reject(found.reason.view(), found.message, false);
+      return false;
+    }
+    for (auto& q : found.queries) c_.queries.push_back(std::move(q));
+    for (auto& a : found.actions) c_.actions.push_back(std::move(a));
+    wait(RolloutPhase::paused, {found.reason, std::move(found.message), found.kind, found.name},
+         found.result == AnalysisPlan::Result::inconclusive);
     return false;
+  }
+
+  // What the updated machines themselves say, from the step's beginning on.
+  bool healthy(const Step& step, const Tally& tally) {
+    if (!step.spec || !step.spec->analysis || !step.spec->analysis->health) return true;
+    auto& st = c_.status;
+    if (!st.analysis) st.analysis.emplace();
+    st.analysis->step = step.name;
+    st.analysis->unhealthy = tally[Standing::sick];
+    st.analysis->restarts = tally.restarts;
+    const auto bad = judge_health(*step.spec, tally[Standing::sick], tally.at, tally.restarts);
+    if (bad) reject(api::reason::health_degraded, "step " + step.name.str() + ": " + *bad, false);
+    return !bad;
   }
 
   bool pause_over(const Step& step) {
@@ -249,8 +289,8 @@ class Planner {
     return false;
   }
 
-  bool pass(const Step& step, std::size_t index, const Tally& tally) {
-    record_step(step, tally);
+  bool pass(const Step& step, std::size_t index) {
+    record_step();
     if (step.last) {
       complete();
       return false;
@@ -288,6 +328,7 @@ class Planner {
     st.step = steps_[index].name;
     st.step_start_time = s_.now;
     st.pause_start_time = {};
+    st.analysis.reset();
     st.last_progress_time = s_.now;
     note(false, "StepStarted",
          "step " + st.step.str() + " of revision " + update_.str() + ", " + std::to_string(reached) + " machines have it");
@@ -296,6 +337,7 @@ class Planner {
   void complete() {
     c_.status.phase = RolloutPhase::complete;
     c_.status.step = {};
+    c_.status.analysis.reset();
     c_.status.message = {};
     c_.current = update_;
     c_.new_machines = update_;
@@ -316,6 +358,7 @@ class Planner {
                            .message = Text(std::string_view(message).substr(0, 1024)),
                            .time = s_.now});
     note(true, "RevisionRejected", "revision " + update_.str() + " at step " + st.step.str() + ": " + message);
+    record_step();
     close_history(ChangeResult::rejected);
     st.phase = by_hand || may_roll_back(count(update_).at) ? RolloutPhase::rolling_back : RolloutPhase::paused;
     st.pause_start_time = {};
@@ -354,6 +397,7 @@ class Planner {
     for (const auto& f : facts_.live) {
       if (!(f.revision == revision)) continue;
       ++tally.at;
+      if (f.settled) tally.restarts += f.machine->status.restarts;
       const auto x = standing(f, revision, window);
       ++tally.by_standing[static_cast<std::size_t>(x)];
       if (x == Standing::failed && !tally.failed) tally.failed = &f;
@@ -449,15 +493,15 @@ class Planner {
     last.result = result;
     last.end_time = s_.now;
   }
-  void record_step(const Step& step, const Tally& tally) {
-    if (c_.history.empty() || !(c_.history.back().revision == update_)) return;
+  // At its end, or when the revision is rejected in it.
+  void record_step() {
+    const auto& st = c_.status;
+    if (st.step.empty() || c_.history.empty() || !(c_.history.back().revision == update_)) return;
     auto& steps = c_.history.back().steps;
-    const api::StepRecord record{.name = step.name,
-                                 .updated = tally[Standing::good],
-                                 .failed = tally[Standing::failed],
-                                 .start_time = c_.status.step_start_time,
-                                 .end_time = s_.now};
-    if (!steps.empty() && steps.back().name == step.name) return;  // the partition is reached again and again
+    api::StepRecord record{
+        .name = st.step, .updated = st.updated, .failed = st.failed, .start_time = c_.status.step_start_time, .end_time = s_.now};
+    record_analysis(record, c_.status.analysis);
+    if (!steps.empty() && steps.back().name == st.step) return;  // the partition is reached again and again
     if (steps.size() < 20) steps.push_back(record);
   }
 
@@ -469,6 +513,7 @@ class Planner {
   const Text update_;
   const std::int64_t replicas_;
   const std::vector<Step> steps_;
+  bool steps_edited_ = false;
   Course c_;
 };
 

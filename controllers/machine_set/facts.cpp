@@ -55,7 +55,8 @@ Facts judge(const Snapshot& s, const Revisions& revisions) {
     f.ready = ready && ready->status == api::ConditionStatus::true_;
     if (f.ready) {
       const auto for_long = duration_cast<seconds>(s.now - ready->last_transition_time);
-      f.available = for_long >= min_ready;
+      // Ready since a time that is yet to come: our clock went back. How long it has been is not known, that it is Ready is.
+      f.available = for_long >= min_ready || for_long < seconds(0);
       if (!f.available && (!out.next_available || min_ready - for_long < *out.next_available)) out.next_available = min_ready - for_long;
     }
     f.in_flight = status.operation.has_value();

@@ -53,7 +53,56 @@ void read_cluster(const View& view, Snapshot& s) {
   s.cluster = {.found = true,
                .deleting = cluster->metadata.deleting(),
                .paused = is_paused(*cluster),
-               .hosted = cluster->spec.control_plane.type == api::ControlPlaneType::hosted};
+               .hosted = cluster->spec.control_plane.type == api::ControlPlaneType::hosted,
+               .connection = connection_of(*cluster)};
+}
+
+// ---- what a step's analysis reads ----
+
+bool asks(const api::MachineSet& set, std::string_view source) {
+  for (const auto& step : set.spec.rollout.steps)
+    if (step.analysis)
+      for (const auto& check : step.analysis->checks)
+        if (check.source_ref.name == source) return true;
+  return false;
+}
+
+void read_metric_sources(const View& view, Snapshot& s) {
+  for (const auto& step : s.set->spec.rollout.steps) {
+    if (!step.analysis) continue;
+    for (const auto& check : step.analysis->checks) {
+      const auto& name = check.source_ref.name;
+      const bool known =
+          std::any_of(s.metric_sources.begin(), s.metric_sources.end(), [&](const auto& x) { return x->metadata.name == name; });
+      if (known) continue;
+      if (auto source = view.get<api::MetricSource>("", s.set->metadata.name_space, name)) s.metric_sources.push_back(std::move(source));
+    }
+  }
+}
+
+void read_refused_jobs(const reconcile::Memory& memory, Snapshot& s) {
+  for (const auto& failure : memory.failures)
+    if (failure.verb == reconcile::Verb::create && failure.resource == kind_of<reconcile::Job>.resource)
+      s.refused_jobs.emplace(failure.name.str(), failure.error);
+}
+
+// On the worker: facts as they came, into what they say.
+void read_facts(const std::vector<std::pair<std::string, reconcile::Fact>>& facts, Snapshot& s) {
+  for (const auto& [id, fact] : facts) {
+    if (id.starts_with("check/")) s.answers.emplace(id, metrics::read_answer(fact));
+    if (!id.starts_with("probe/")) continue;
+    JobSeen seen;
+    reconcile::Pool pool;
+    if (fact.body) {
+      if (auto job = reconcile::decode<reconcile::Job>(*fact.body, pool))
+        seen.job = std::move(*job);
+      else
+        seen.error = job.error();
+    } else if (fact.body.error().code != reconcile::Code::not_found) {
+      seen.error = fact.body.error();
+    }
+    s.jobs.emplace(id, std::move(seen));
+  }
 }
 
 // A revision that another has by the name that we'd give: our watch, which sees only what carries our label, can't show it.
@@ -68,7 +117,7 @@ bool is_fresh(const View& view) {
   const auto live = [&]<class T>(const T*) { return view.synced<T>("") && view.lag<T>("").count() == 0; };
   return live(static_cast<const api::Machine*>(nullptr)) && live(static_cast<const api::MachineSet*>(nullptr)) &&
          live(static_cast<const ControllerRevision*>(nullptr)) && live(static_cast<const api::Cluster*>(nullptr)) &&
-         live(static_cast<const api::MachinePackageVersion*>(nullptr));
+         live(static_cast<const api::MachinePackageVersion*>(nullptr)) && live(static_cast<const api::MetricSource*>(nullptr));
 }
 
 // What can't be read (somebody edited it) is as if it weren't there: nothing is made of it, and nothing goes back to it.
@@ -135,6 +184,16 @@ void package_changed(const View& view, std::string_view, const void* before, con
   for (const auto& set : view.by_index<api::MachineSet>("", sets_by_package, meta.name)) enqueue(set->metadata.key());
 }
 
+// Whether it answers is no news: that the checks find out for themselves.
+void metric_source_changed(const View& view, std::string_view, const void* before, const void* after, const Enqueue& enqueue) {
+  const auto* a = as<api::MetricSource>(before);
+  const auto* b = as<api::MetricSource>(after);
+  if (a && b && a->spec == b->spec) return;
+  const auto& meta = (b ? b : a)->metadata;
+  for (const auto& set : view.list<api::MachineSet>(""))
+    if (set->metadata.name_space == meta.name_space && asks(*set, meta.name.view())) enqueue(set->metadata.key());
+}
+
 }  // namespace
 
 const reconcile::Kind& MachineSetLoop::kind() const { return kind_of<api::MachineSet>; }
@@ -152,8 +211,12 @@ std::function<reconcile::Plan()> MachineSetLoop::observe(const reconcile::Snapsh
   read_packages(view, s);
   choose_names(view, s);
   read_taken_names(given.memory, s);
+  read_metric_sources(view, s);
+  read_refused_jobs(given.memory, s);
   auto objects = view.by_index<ControllerRevision>("", revisions_by_set, s.set->metadata.uid);
-  return [s = std::move(s), objects = std::move(objects)]() mutable {
+  std::vector<std::pair<std::string, reconcile::Fact>> facts(given.memory.facts.begin(), given.memory.facts.end());
+  return [s = std::move(s), objects = std::move(objects), facts = std::move(facts)]() mutable {
+    read_facts(facts, s);
     s.revisions = decode_revisions(objects, *s.set);
     return plan(s);
   };
@@ -166,6 +229,7 @@ std::vector<reconcile::Source> MachineSetLoop::sources() const {
   all.push_back({.kind = &kind_of<ControllerRevision>, .selector = "labelSelector=endstate.dev%2Fset-uid", .keys = revision_changed});
   all.push_back({.kind = &kind_of<api::Cluster>, .keys = cluster_changed});
   all.push_back({.kind = &kind_of<api::MachinePackageVersion>, .keys = package_changed});
+  all.push_back({.kind = &kind_of<api::MetricSource>, .keys = metric_source_changed});
   return all;
 }
 

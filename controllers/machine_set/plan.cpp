@@ -43,6 +43,12 @@ std::optional<Problem> preflight(const Snapshot& s) {
                  "MachinePackageVersion", s.unknown_packages.front()};
 }
 
+// An answer is counted once, and a Job is believed by what is stored about it; how the machines are may settle.
+bool analysis_moved(const std::optional<api::AnalysisStatus>& old, const std::optional<api::AnalysisStatus>& now) {
+  if (!old || !now) return old.has_value() != now.has_value();
+  return !(old->step == now->step) || old->start_time != now->start_time || !(old->checks == now->checks) || !(old->probes == now->probes);
+}
+
 // What must be stored before anything moves: a restart must neither forget a rejection nor take a step twice.
 bool must_come_first(const api::MachineSetStatus& old, const api::MachineSetStatus& now) {
   if (!old.rollout) return true;
@@ -50,7 +56,7 @@ bool must_come_first(const api::MachineSetStatus& old, const api::MachineSetStat
          !(old.rejected_revisions == now.rejected_revisions) || !(old.rollout->revision == now.rollout->revision) ||
          old.rollout->phase != now.rollout->phase || !(old.rollout->step == now.rollout->step) ||
          !(old.rollout->promoted_step == now.rollout->promoted_step) || old.rollout->start_time != now.rollout->start_time ||
-         old.rollout->step_start_time != now.rollout->step_start_time;
+         old.rollout->step_start_time != now.rollout->step_start_time || analysis_moved(old.rollout->analysis, now.rollout->analysis);
 }
 
 void write_status(const Snapshot& s, api::MachineSetStatus status, Planned& out) {
@@ -160,6 +166,7 @@ Planned drive(const Snapshot& s, Revisions revisions, const Facts& facts) {
   add(plan, std::move(verdicts.moves.actions));
   if (plan.actions.empty()) plan.actions = plan_history_trim(s, revisions);
   plan.events = std::move(course.events);
+  for (auto& q : course.queries) plan.queries.push_back(std::move(q));
   look_again(plan, course.again);
   look_again(plan, facts.next_available);
   auto next = plan_status(s, revisions, facts, std::move(course), verdicts);

@@ -463,12 +463,12 @@ TEST_CASE("a promotion that nobody gives fails the rollout", "[machine_set]") {
 TEST_CASE("a step with an analysis is not passed silently", "[machine_set]") {
   auto canary = step_of("canary", {1, false});
   canary.analysis = api::Analysis{};
-  canary.analysis->probes.push_back({.name = "smoke", .job_template = {}, .timeout = {}});
+  canary.analysis->checks.push_back({.name = "errors", .source_ref = {"prom"}, .query = "up", .threshold = "1"});
   auto scene = with_canary(10, {canary});
   obey(scene, scene.pass(), "v2");
   auto p = scene.pass();
   CHECK(p.status->rollout->phase == RolloutPhase::paused);
-  CHECK(is(p, "Stalled", true, "AnalysisNotSupported"));
+  CHECK(is(p, "Stalled", true, "MetricSourceNotFound"));
   scene.set.metadata.annotations.set(api::annotation::promote, revision_for("v2"));
   p = scene.pass();
   CHECK(p.status->rollout->step == "rest");

@@ -1,12 +1,16 @@
 // What the machine_set loop's plan sees: immutable, complete, and nothing of the API itself. observe (loop.cpp) fills it.
 #pragma once
 #include <chrono>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "apis/v1alpha1/machine_set.hpp"
+#include "apis/v1alpha1/policy.hpp"
+#include "controllers/common/metric_answer.hpp"
 #include "reconcile/cache/view.hpp"
+#include "reconcile/kube/core.hpp"
 
 namespace endstate::machine_set {
 
@@ -28,19 +32,30 @@ struct Revision {
 
 struct ClusterFacts {
   bool found = false, deleting = false, paused = false;
-  bool hosted = false;  // this version can't give it machines
+  bool hosted = false;       // this version can't give it machines
+  std::string connection{};  // of the business cluster: where probes run
+};
+
+// What was found out about a probe's Job. Neither: it doesn't exist.
+struct JobSeen {
+  std::optional<reconcile::Job> job;
+  std::optional<reconcile::Error> error;
 };
 
 struct Snapshot {
   Ref<api::MachineSet> set;
   ClusterFacts cluster;
-  std::vector<Ref<api::Machine>> machines;  // whose controller is this set (by uid); by key
-  std::vector<Revision> revisions;          // labelled with the set's uid
-  Ref<api::MachineSet> after;               // that spec.rollout.after names; null: none is named, or it isn't there
-  std::vector<Text> unknown_packages;       // MachinePackageVersions that the template names and that don't exist
-  std::vector<Text> free_names;             // for new machines, in order; at least as many as are missing, or max_actions
-  std::vector<Text> taken_revision_names;   // ControllerRevisions that exist and aren't the set's
-  bool fresh = true;                        // every cache is synced and its watch live: absences mean something
+  std::vector<Ref<api::Machine>> machines;             // whose controller is this set (by uid); by key
+  std::vector<Revision> revisions;                     // labelled with the set's uid
+  Ref<api::MachineSet> after;                          // that spec.rollout.after names; null: none is named, or it isn't there
+  std::vector<Text> unknown_packages;                  // MachinePackageVersions that the template names and that don't exist
+  std::vector<Text> free_names;                        // for new machines, in order; at least as many as are missing, or max_actions
+  std::vector<Text> taken_revision_names;              // ControllerRevisions that exist and aren't the set's
+  std::vector<Ref<api::MetricSource>> metric_sources;  // that the steps' checks name, as far as they exist
+  std::map<std::string, metrics::Answer, std::less<>> answers;        // of those to the checks' questions, by Query::id
+  std::map<std::string, JobSeen, std::less<>> jobs;                   // of the probes, by Query::id
+  std::map<std::string, reconcile::Error, std::less<>> refused_jobs;  // why the last creation of one failed, by its name
+  bool fresh = true;                                                  // every cache is synced and its watch live: absences mean something
   WallTime now{};  // whole seconds, as the API keeps them: a status with finer times would never equal what is read back
 };
 

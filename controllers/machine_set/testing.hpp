@@ -102,6 +102,10 @@ struct Scene {
   ClusterFacts cluster{.found = true};
   std::optional<api::MachineSet> after;
   std::vector<Text> unknown_packages, taken_revision_names;
+  std::vector<api::MetricSource> metric_sources;
+  std::map<std::string, metrics::Answer, std::less<>> answers;
+  std::map<std::string, JobSeen, std::less<>> jobs;
+  std::map<std::string, reconcile::Error, std::less<>> refused_jobs;
   bool fresh = true;
   WallTime now = epoch + seconds(1000);
 
@@ -114,6 +118,10 @@ struct Scene {
     if (after) s.after = std::make_shared<api::MachineSet>(*after);
     s.unknown_packages = unknown_packages;
     s.taken_revision_names = taken_revision_names;
+    for (const auto& m : metric_sources) s.metric_sources.push_back(std::make_shared<api::MetricSource>(m));
+    s.answers = answers;
+    s.jobs = jobs;
+    s.refused_jobs = refused_jobs;
     s.fresh = fresh;
     s.now = now;
     for (std::uint64_t ordinal = 0; s.free_names.size() < max_actions; ++ordinal) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "controllers/machine_set/analysis.hpp"
 #include "controllers/machine_set/write.hpp"
 
 namespace endstate::machine_set {
@@ -19,6 +20,8 @@ void retry(const Snapshot& s, const Revisions& revisions, Course& course) {
   const auto asked = parse_request(s.set->metadata.annotations.get(key));
   const auto it = std::find_if(course.rejected.begin(), course.rejected.end(),
                                [&](const api::RejectedRevision& r) { return r.revision == asked.revision; });
+  if (it == course.rejected.end() && revisions.update == asked.revision && restart_analysis(course.status.analysis))
+    return done(s, course, key, false, "RetryAccepted", "the analysis of step " + course.status.step.str() + " is tried again");
   if (it == course.rejected.end()) {
     // Already stored by a pass that died before it took the annotation off, or a mistake: either way there is nothing to do.
     return done(s, course, key, false, "RetryDone", "revision " + std::string(asked.revision) + " is not rejected");

@@ -244,6 +244,29 @@ consteval auto describe(const Lease*) {
 }
 constexpr Resource resource(const Lease*) { return {"coordination.k8s.io", "v1", "leases", "Lease", true}; }
 
+// ---- Job (k8s.io/api/batch/v1/types.go) ----
+
+struct JobStatus {
+  std::vector<Condition> conditions;  // Complete, Failed, Suspended, ...
+  std::int64_t active = 0, succeeded = 0, failed = 0;
+  friend bool operator==(const JobStatus&, const JobStatus&) = default;
+};
+consteval auto describe(const JobStatus*) {
+  return object("How a job is.", field<&JobStatus::conditions>("conditions", "Its conditions.", {.list_key = "type"}),
+                field<&JobStatus::active>("active", "Pods that run."), field<&JobStatus::succeeded>("succeeded", "Pods that succeeded."),
+                field<&JobStatus::failed>("failed", "Pods that failed."));
+}
+struct Job {
+  ObjectMeta metadata;
+  JobStatus status;
+  friend bool operator==(const Job&, const Job&) = default;
+};
+consteval auto describe(const Job*) {
+  return object("Work that ends.", field<&Job::metadata>("metadata", "Standard object metadata."),
+                field<&Job::status>("status", "How it is."));
+}
+constexpr Resource resource(const Job*) { return {"batch", "v1", "jobs", "Job", true}; }
+
 // ---- ConfigMap, ControllerRevision ----
 
 struct ConfigMap {
