@@ -616,9 +616,14 @@ TEST_CASE("manager: business clusters are connected, probed, lost and dropped") 
   const int passes = loop->passes;
   world.run_for(1min);
   CHECK(loop->passes == passes);  // nothing is new
+  const auto shows = [&](const std::string& text) { return p.metrics.text().find(text) != std::string::npos; };
+  CHECK(shows("toy_connection_up{connection=\"ns/far\"} 1\n"));
+  CHECK(shows("toy_cache_objects{connection=\"ns/far\",resource=\"parts\"} 1\n"));
+  CHECK(shows("toy_connection_up{connection=\"meta\"} 1\n"));
 
   far.stop();
   world.run_for(31s);
+  CHECK(shows("toy_connection_up{connection=\"ns/far\"} 0\n"));
   CHECK(loop->state.reachable == ConditionStatus::false_);
   p.manager->enqueue("widget_maker", {"ns", "w"});
   world.run_for(1s);
@@ -635,6 +640,9 @@ TEST_CASE("manager: business clusters are connected, probed, lost and dropped") 
   CHECK_FALSE(loop->state.known);
   CHECK(loop->remote == 0);
   CHECK_FALSE(loop->synced);
+  world.run_for(6s);
+  CHECK_FALSE(shows("connection=\"ns/far\""));  // what is gone leaves no series behind
+  CHECK(shows("toy_connection_up{connection=\"meta\"} 1\n"));
 }
 
 TEST_CASE("manager: alive says when the main thread is stuck") {
