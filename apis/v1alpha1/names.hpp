@@ -91,6 +91,8 @@ inline constexpr std::string_view external_conditions = "ExternalConditionsReada
 inline constexpr std::string_view agent_alive = "AgentAlive";
 // MetricSource.
 inline constexpr std::string_view reachable = "Reachable";
+// ChangeBudget.
+inline constexpr std::string_view ledgers_trusted = "LedgersTrusted";
 }  // namespace condition
 
 // Reasons come in pairs where a condition has two sides (Cluster API's habit): RollingOut/NotRollingOut.
@@ -215,6 +217,8 @@ inline constexpr std::string_view trial_running = "TrialRunning";  // half-open:
 inline constexpr std::string_view reachable = "Reachable";
 inline constexpr std::string_view not_reachable = "NotReachable";
 inline constexpr std::string_view ledger_missing = "LedgerMissing";
+inline constexpr std::string_view ledger_edited = "LedgerEdited";  // its digest doesn't match: somebody wrote into it
+inline constexpr std::string_view ledger_old = "LedgerOld";        // a copy from before what has been done since
 inline constexpr std::string_view ledger_full = "LedgerFull";
 inline constexpr std::string_view caches_not_synced = "CachesNotSynced";
 }  // namespace reason

@@ -241,7 +241,7 @@ consteval auto describe(const ChangeBudgetStatus*) {
                 field<&S::breakers>("breakers", "Its breakers.", list(256, "cluster")),
                 field<&S::checks>("checks", "How the breaker's checks stand; the guard decides by them.", list(64, "cluster")),
                 field<&S::schedules>("schedules", "Which of its schedules are on.", list(16, "name")),
-                field<&S::conditions>("conditions", "Its conditions: Ready, Reconciling, Stalled.", condition_list));
+                field<&S::conditions>("conditions", "Its conditions: Ready, Reconciling, Stalled, LedgersTrusted.", condition_list));
 }
 
 struct ChangeBudget {
@@ -260,7 +260,7 @@ constexpr Resource resource(const ChangeBudget*) { return api("changebudgets", "
 inline constexpr Column change_budget_columns[] = {
     {"Max unavailable", "string", ".spec.maxUnavailable", "The most unavailable machines."},
     {"Limits", "string", ".spec.limits[*].name", "Its limits."},
-    {"Breakers", "string", ".status.breakers[?(@.state==\"Open\")].cluster", "Clusters whose breaker is open."},
+    {"Breakers", "string", ".status.breakers[?(@.state!=\"Closed\")].cluster", "Clusters whose breaker is open or half-open."},
     {"Age", "date", ".metadata.creationTimestamp", "Since when it exists."},
     {"In flight", "string", ".status.usage[*].inFlight", "Operations under way, by limit.", 1},
     {"Schedules", "string", ".spec.schedules[*].name", "Its schedules.", 1},
@@ -358,10 +358,24 @@ consteval auto describe(const LedgerBreaker*) {
       field<&S::failures>("failures", "Failed operations, counted in buckets of a 60th of its window.", {.max_items = 61, .atomic = true}));
 }
 
+struct LedgerDistrust {
+  Text reason, message;
+  WallTime time{};
+  friend bool operator==(const LedgerDistrust&, const LedgerDistrust&) = default;
+};
+consteval auto describe(const LedgerDistrust*) {
+  using S = LedgerDistrust;
+  return object("Why the account was not trusted: from then on all its windows counted as full, until they had passed.",
+                field<&S::reason>("reason", "Why, in one CamelCase word; docs/runbook has a page for each.", text(128)),
+                field<&S::message>("message", "Why, for people.", text(1024)),
+                field<&S::time>("time", "When its windows were filled.", {.required = true}));
+}
+
 struct GuardLedgerStatus {
   std::int64_t generation = 0;
   WallTime time{};
   Text digest;
+  std::optional<LedgerDistrust> distrusted;
   std::vector<LedgerWindow> windows;
   std::vector<LedgerGrant> grants;
   std::vector<LedgerBreaker> breakers;
@@ -373,6 +387,7 @@ consteval auto describe(const GuardLedgerStatus*) {
       "The account.", field<&S::generation>("generation", "Counts its changes: a lower one than was seen before is an old copy.", counter),
       field<&S::time>("time", "When it was written: a machine that began later than this says that it is an old copy."),
       field<&S::digest>("digest", "Of all the rest: an edit by hand is told by it, and makes all windows count as full.", text(64)),
+      field<&S::distrusted>("distrusted", "The last time that it was found missing, edited or old; absent: never."),
       field<&S::windows>("windows", "What was begun, by window.", {.max_items = 1024, .atomic = true}),
       field<&S::grants>("grants", "What is under way.", {.max_items = 3000, .atomic = true}),
       field<&S::breakers>("breakers", "The breakers.", list(64, "budget")));
@@ -395,7 +410,8 @@ constexpr Resource resource(const GuardLedger*) { return api("guardledgers", "Gu
 inline constexpr Column guard_ledger_columns[] = {
     {"Cluster", "string", ".spec.clusterName", "Whose account it is."},
     {"Generation", "integer", ".status.generation", "Counts its changes."},
-    {"Breakers", "string", ".status.breakers[?(@.state==\"Open\")].budget", "Budgets whose breaker is open."},
+    {"Breakers", "string", ".status.breakers[?(@.state!=\"Closed\")].budget", "Budgets whose breaker is open or half-open."},
+    {"Distrusted", "string", ".status.distrusted.reason", "Why it was not trusted last; its windows counted as full then."},
     {"Age", "date", ".metadata.creationTimestamp", "Since when it exists."},
     {"Grants", "string", ".status.grants[*].machine", "The machines that are being disturbed.", 1},
 };

@@ -4,6 +4,8 @@
 #include <set>
 
 #include "controllers/common/machine_state.hpp"
+#include "controllers/common/operation_name.hpp"
+#include "controllers/guard/buckets.hpp"
 
 namespace endstate::guard {
 
@@ -15,53 +17,20 @@ namespace {
 
 // Long enough for the status that names the operation to come back through the cache.
 constexpr auto unnamed_limit = 60s;
-constexpr std::int64_t buckets_per_window = 60;
+// Past its deadline an operation is ended by its loop: until that is seen.
+constexpr auto adopted_for = 600s;
 
-std::chrono::seconds width(std::chrono::seconds duration) {
-  return std::max(1s, std::chrono::seconds((duration.count() + buckets_per_window - 1) / buckets_per_window));
-}
-
-WallTime bucket_start(WallTime now, std::chrono::seconds duration) {
-  const auto seconds = std::chrono::floor<std::chrono::seconds>(now).time_since_epoch();
-  return WallTime(seconds - seconds % width(duration));
-}
-
-// The newest moment that a bucket can hold is before its end.
-bool counts(const api::LedgerBucket& bucket, std::chrono::seconds duration, WallTime now) {
-  return bucket.start + width(duration) > now - duration;
-}
-
-std::int64_t sum(const std::vector<api::LedgerBucket>& buckets, std::chrono::seconds duration, WallTime now) {
-  std::int64_t total = 0;
-  for (const auto& b : buckets)
-    if (counts(b, duration, now)) total += b.used;
-  return total;
-}
-
-// Adds to the bucket of `now`. After a clock was set back, newer buckets stay the newest: they are kept, and counted, for longer.
-void put(std::vector<api::LedgerBucket>& buckets, std::chrono::seconds duration, WallTime now, std::int64_t operations) {
-  std::erase_if(buckets, [&](const api::LedgerBucket& b) { return !counts(b, duration, now); });
-  const WallTime start = bucket_start(now, duration);
-  if (buckets.empty() || buckets.back().start < start)
-    buckets.push_back({start, operations});
-  else
-    buckets.back().used += operations;
-}
-
-// A bucket from a future that a set clock made up would count for ever: it is taken as of now.
-bool pull_back(std::vector<api::LedgerBucket>& buckets, std::chrono::seconds duration, WallTime now) {
-  bool pulled = false;
-  for (auto& b : buckets) {
-    if (b.start <= now + width(duration)) continue;
-    b.start = bucket_start(now, duration);
-    pulled = true;
-  }
-  return pulled;
+std::vector<reconcile::Text> limits_of(const Snapshot& snapshot, std::string_view operation) {
+  std::vector<reconcile::Text> out;
+  for (const auto& budget : snapshot.budgets)
+    for (const auto& limit : budget->spec.limits)
+      if (covers(limit.operations, operation)) out.emplace_back(budget->metadata.name.str() + "/" + limit.name.str());
+  return out;
 }
 
 }  // namespace
 
-Account::Account(const Snapshot& snapshot) : snapshot_(snapshot), ledger_(snapshot.ledger) {
+Account::Account(const Snapshot& snapshot) : snapshot_(snapshot), ledger_(snapshot.ledger), breakers_(snapshot_, ledger_) {
   for (const auto& m : snapshot.machines) by_uid_[m->metadata.uid.view()] = m.get();
   for (std::size_t i = 0; i < ledger_.grants.size(); ++i) grants_[ledger_.grants[i].id.str()] = i;
 }
@@ -89,6 +58,7 @@ bool Account::ended(const api::LedgerGrant& grant, const api::Machine* machine) 
 
 void Account::settle() {
   std::vector<api::LedgerGrant> kept;
+  std::vector<std::pair<api::LedgerGrant, const api::Machine*>> gone;
   for (auto& grant : ledger_.grants) {
     const auto it = by_uid_.find(grant.machine_uid.view());
     const auto* machine = it == by_uid_.end() ? nullptr : it->second;
@@ -96,53 +66,16 @@ void Account::settle() {
       kept.push_back(std::move(grant));
       continue;
     }
-    changed_ = true;
-    if (machine && machine->status.last_operation && machine->status.last_operation->id == grant.id &&
-        machine->status.last_operation->result == api::OperationResult::failed)
-      count_failure(*machine);
+    ended_ = true;
+    gone.emplace_back(std::move(grant), machine);
   }
   ledger_.grants = std::move(kept);
   grants_.clear();
   for (std::size_t i = 0; i < ledger_.grants.size(); ++i) grants_[ledger_.grants[i].id.str()] = i;
-  reset_breakers();
+  for (const auto& [grant, machine] : gone) breakers_.ended(grant, machine);
+  if (breakers_.turn()) changed_ = true;
   drop_old_buckets();
   count_availability();
-}
-
-void Account::count_failure(const api::Machine& machine) {
-  for (const auto& budget : snapshot_.budgets) {
-    if (!budget->spec.breaker || !budget->spec.breaker->failures) continue;
-    const auto& rule = *budget->spec.breaker->failures;
-    auto it =
-        std::find_if(ledger_.breakers.begin(), ledger_.breakers.end(), [&](const auto& b) { return b.budget == budget->metadata.name; });
-    if (it == ledger_.breakers.end())
-      it = ledger_.breakers.insert(ledger_.breakers.end(), api::LedgerBreaker{.budget = budget->metadata.name, .since = snapshot_.now});
-    put(it->failures, rule.duration, snapshot_.now, 1);
-    const auto failed = sum(it->failures, rule.duration, snapshot_.now);
-    if (failed <= rule.max || it->state == api::BreakerState::open) continue;
-    it->state = api::BreakerState::open;
-    it->since = snapshot_.now;
-    it->reason = api::reason::too_many_failures;
-    it->message = std::to_string(failed) + " operations failed within " + reconcile::format_duration(rule.duration) +
-                  ", the last one on machine " + machine.metadata.name.str();
-  }
-}
-
-// By hand (the annotation names the cluster), or by itself when its failures have left the window.
-void Account::reset_breakers() {
-  for (auto& breaker : ledger_.breakers) {
-    if (breaker.state != api::BreakerState::open) continue;
-    for (const auto& budget : snapshot_.budgets) {
-      if (!(budget->metadata.name == breaker.budget)) continue;
-      const bool by_hand = budget->metadata.annotations.get(api::annotation::reset_breaker) == snapshot_.cluster.str();
-      const auto& rule = budget->spec.breaker;
-      const bool by_itself = rule && rule->failures && api::reset(*rule) == api::BreakerReset::automatic &&
-                             sum(breaker.failures, rule->failures->duration, snapshot_.now) <= rule->failures->max;
-      if (!by_hand && !by_itself) continue;
-      breaker = api::LedgerBreaker{.budget = breaker.budget, .since = snapshot_.now};
-      changed_ = true;
-    }
-  }
 }
 
 void Account::drop_old_buckets() {
@@ -179,6 +112,14 @@ std::int64_t Account::machines(std::string_view domain, bool any_domain) const {
   });
 }
 
+void Account::distrust(const Doubt& doubt) {
+  ledger_.distrusted = {.reason = doubt.reason, .message = std::string_view(doubt.message).substr(0, 1024), .time = snapshot_.now};
+  breakers_.restore();
+  fill_windows();
+  adopt_operations();
+  changed_ = true;
+}
+
 void Account::fill_windows() {
   ledger_.windows.clear();
   std::set<std::string_view> domains;
@@ -188,8 +129,26 @@ void Account::fill_windows() {
     for (const auto& limit : budget->spec.limits)
       for (const auto& w : limit.windows)
         for (const auto domain : api::scope(limit) == api::LimitScope::cluster ? whole : domains)
-          count(window(budget->metadata.name, limit.name, domain, w.duration), w.max);
-  changed_ = true;
+          if (w.max > 0) count(window(budget->metadata.name, limit.name, domain, w.duration), w.max);
+}
+
+// A grant that the account lost is still what its machine goes by: it counts as under way, and goes on.
+void Account::adopt_operations() {
+  for (const auto& machine : snapshot_.machines) {
+    const auto& op = machine->status.operation;
+    if (!op || find(op->id.view()) || ledger_.grants.size() >= max_grants) continue;
+    add({.id = op->id,
+         .machine_uid = machine->metadata.uid,
+         .machine = machine->metadata.name,
+         .operation = operation_name(op->type),
+         .revision = op->revision,
+         .attempt = op->attempt,
+         .domain = machine->status.failure_domain,
+         .limits = limits_of(snapshot_, operation_name(op->type)),
+         .unavailable = !is_available(*machine),
+         .grant_time = op->start_time,
+         .expire_time = std::max(op->deadline, snapshot_.now) + adopted_for});
+  }
 }
 
 api::LedgerWindow& Account::window(std::string_view budget, std::string_view limit, std::string_view domain,
@@ -210,12 +169,6 @@ std::int64_t Account::in_flight(std::string_view limit_path, std::string_view do
     return !(g.machine_uid == except) && (any_domain || g.domain == domain) &&
            std::any_of(g.limits.begin(), g.limits.end(), [limit_path](const auto& l) { return l == limit_path; });
   });
-}
-
-const api::LedgerBreaker* Account::breaker(std::string_view budget) const {
-  for (const auto& b : ledger_.breakers)
-    if (b.budget == budget) return &b;
-  return nullptr;
 }
 
 std::int64_t used(const api::LedgerWindow& window, WallTime now) { return sum(window.buckets, window.duration, now); }

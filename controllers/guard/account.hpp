@@ -3,6 +3,7 @@
 #include <map>
 #include <string>
 
+#include "controllers/guard/breakers.hpp"
 #include "controllers/guard/plan.hpp"
 
 namespace endstate::guard {
@@ -10,20 +11,24 @@ namespace endstate::guard {
 class Account {
  public:
   explicit Account(const Snapshot& snapshot);
+  Account(const Account&) = delete;
+  Account& operator=(const Account&) = delete;
 
   const v1alpha1::LedgerGrant* find(std::string_view id) const;
   std::size_t grants() const { return ledger_.grants.size(); }
   void add(v1alpha1::LedgerGrant grant);
   // Frees the grants whose operation has ended, whose machine has gone, or whose time is over; counts failures for the breakers.
   void settle();
-  // Every window of every budget counts as full from now on.
-  void fill_windows();
+  // The account can't be what was written last: every window of every budget counts as full from now on, what is under way by the
+  // Machines' own word is under way, and breakers that were seen open are open.
+  void distrust(const Doubt& doubt);
 
   v1alpha1::LedgerWindow& window(std::string_view budget, std::string_view limit, std::string_view domain, std::chrono::seconds duration);
   void count(v1alpha1::LedgerWindow& window, std::int64_t operations);
   // Grants that count in that limit, but those of `except` itself.
   std::int64_t in_flight(std::string_view limit_path, std::string_view domain, bool any_domain, std::string_view except) const;
-  const v1alpha1::LedgerBreaker* breaker(std::string_view budget) const;
+  Breakers& breakers() { return breakers_; }
+  const std::optional<v1alpha1::LedgerDistrust>& distrusted() const { return ledger_.distrusted; }
 
   // ---- availability ----
   std::int64_t in_service() const { return in_service_; }
@@ -33,22 +38,25 @@ class Account {
   std::int64_t machines(std::string_view domain, bool any_domain) const;  // wanted ones
 
   v1alpha1::GuardLedgerStatus take() { return std::move(ledger_); }
-  bool changed() const { return changed_; }
+  bool changed() const { return changed_ || ended_; }
+  bool may_wait() const { return !changed_; }
 
  private:
   bool ended(const v1alpha1::LedgerGrant& grant, const v1alpha1::Machine* machine) const;
-  void count_failure(const v1alpha1::Machine& machine);
-  void reset_breakers();
+  void fill_windows();
+  void adopt_operations();
   void drop_old_buckets();
   void count_availability();
 
   const Snapshot& snapshot_;
   v1alpha1::GuardLedgerStatus ledger_;
+  Breakers breakers_;
   std::map<std::string_view, const v1alpha1::Machine*> by_uid_;
   std::map<std::string, std::size_t, std::less<>> grants_;   // id -> place in ledger_.grants
   std::map<std::string, bool, std::less<>> out_of_service_;  // machine uids that count as unavailable
   std::int64_t in_service_ = 0, unavailable_ = 0;
   bool changed_ = false;
+  bool ended_ = false;  // grants were returned: whoever reads the same Machines finds that again, so it needn't be stored at once
 };
 
 }  // namespace endstate::guard

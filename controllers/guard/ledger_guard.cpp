@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "controllers/common/indexes.hpp"
+#include "controllers/guard/zones.hpp"
 #include "reconcile/json/decode.hpp"
 #include "reconcile/json/encode.hpp"
 
@@ -18,9 +19,14 @@ using reconcile::Code, reconcile::Error, reconcile::Key, reconcile::PermitReques
 namespace {
 
 constexpr int max_tries = 5;
-constexpr auto new_cluster = 10min;          // younger: a missing ledger has never been there
-constexpr auto gather = 50ms;                // after a write, requests are gathered for this long: one write for many
-constexpr auto sweep_period = 30s;           // ended grants are freed even when nobody asks
+constexpr auto call_timeout = 10s;
+constexpr auto new_cluster = 10min;    // younger: a missing ledger has never been there
+constexpr auto gather = 50ms;          // after a decision, requests are gathered for this long: one write for many
+constexpr auto gather_loaded = 200ms;  // the same, when several asked at once
+constexpr auto return_period = 2s;     // grants that only came back are stored together
+constexpr auto sweep_period = 30s;     // ended grants are freed, and breakers turned, even when nobody asks
+constexpr auto measure_period = 5s;
+constexpr std::string_view was_missing = "it was missing, or all of it was taken away; it was made anew";
 constexpr std::size_t max_per_write = 500;   // requests; the rest in the next one
 constexpr std::size_t max_waiting = 10'000;  // requests of one cluster
 
@@ -72,7 +78,10 @@ class LedgerGuard::Book {
 
   // Decides on what is known, and stores. Comes back after a conflict.
   void round() {
-    if (guard_.may_act_ && !guard_.may_act_()) return finish(reconcile::fail(Code::fenced, "not the leader: nothing was granted"));
+    if (guard_.may_act_ && !guard_.may_act_()) {
+      forget_measures();  // the new leader tells
+      return finish(reconcile::fail(Code::fenced, "not the leader: nothing was granted"));
+    }
     if (++tries_ > max_tries)
       return finish(reconcile::fail(Code::conflict, "the GuardLedger of " + cluster_.str() + " changes all the time: nothing was granted"));
     const auto& view = guard_.view_;
@@ -96,8 +105,14 @@ class LedgerGuard::Book {
 
   void adopt(const api::GuardLedger& ledger) {
     // Its own account starts at 0 before the first write; an account that has been seen further on is an old copy.
-    if (ledger_ && ledger.metadata.uid == ledger_->metadata.uid && ledger.status.generation < ledger_->status.generation) trusted_ = false;
+    if (ledger_ && ledger.metadata.uid == ledger_->metadata.uid && ledger.status.generation < ledger_->status.generation)
+      doubt_ = Doubt{api::reason::ledger_old, "generation " + std::to_string(ledger.status.generation) + " came back, " +
+                                                  std::to_string(ledger_->status.generation) + " was seen before"};
     ledger_ = ledger;
+    own_ = false;
+    // The reply to what was stored for that very doubt got lost: once is enough.
+    const auto& told = ledger.status.distrusted;
+    if (doubt_ && told && told->reason == doubt_->reason && guard_.env_.now().wall - told->time < max_tries * call_timeout) doubt_.reset();
   }
 
   bool is_new(const api::Cluster& cluster) const {
@@ -116,9 +131,6 @@ class LedgerGuard::Book {
                                          .controller = true,
                                          .block_owner_deletion = false}};
     ledger.spec = {cluster_.name, cluster.metadata.uid};
-    trusted_ = trusted_ && is_new(cluster);
-    if (!trusted_)
-      guard_.log_(reconcile::Level::warning, "the GuardLedger is missing: its windows count as full", {{"cluster", cluster_.str()}});
     send({.verb = Verb::create,
           .resource = &reconcile::resource_of<api::GuardLedger>,
           .name_space = cluster_.name_space.str(),
@@ -131,15 +143,25 @@ class LedgerGuard::Book {
   }
 
   void decide(const api::Cluster& cluster) {
-    Snapshot s{.cluster = cluster_, .ledger = ledger_->status, .trusted = trusted_, .now = guard_.env_.now().wall};
+    // One that was never written: either it has been made just now, or all of it was taken away.
+    if (ledger_->status.generation == 0 && !doubt_ && !is_new(cluster))
+      doubt_ = Doubt{api::reason::ledger_missing, std::string(was_missing)};
+    Snapshot s{.cluster = cluster_, .ledger = ledger_->status, .doubt = doubt_, .own = own_, .now = guard_.env_.now().wall};
     for (auto& budget : guard_.view_.list<api::ChangeBudget>(""))
       if (api::matches(budget->spec.cluster_selector, cluster.metadata.labels)) s.budgets.push_back(std::move(budget));
+    s.zones = zones_of(s.budgets, s.now);
     s.machines = guard_.view_.by_index<api::Machine>("", machines_by_cluster, cluster_.str());
     std::vector<PermitRequest> requests;
     for (const auto& w : batch_) requests.insert(requests.end(), w.requests.begin(), w.requests.end());
     auto decision = guard::decide(s, requests);
+    measure(s.budgets, decision.ledger);
     verdicts_ = std::move(decision.verdicts);
-    if (!decision.changed) return finish(std::move(verdicts_));
+    fresh_.clear();
+    for (const auto i : decision.fresh) fresh_.push_back(requests[i].operation);
+    decided_doubt_ = std::move(decision.doubt);
+    has_checks_ = std::any_of(s.budgets.begin(), s.budgets.end(), [](const auto& b) { return b->spec.breaker.has_value(); });
+    returns_wait_ = decision.changed && decision.may_wait && guard_.env_.now().mono < stored_at_ + return_period;
+    if (!decision.changed || returns_wait_) return finish(std::move(verdicts_));
     api::GuardLedger next;
     next.metadata.name = cluster_.name;
     next.metadata.name_space = cluster_.name_space;
@@ -157,7 +179,7 @@ class LedgerGuard::Book {
   }
 
   void send(reconcile::Call call) {
-    call.timeout = 10s;
+    call.timeout = call_timeout;
     body_.clear();
     call_ = guard_.env_.call(
         std::move(call), [this](std::string_view frame) { body_ = frame; },
@@ -179,8 +201,11 @@ class LedgerGuard::Book {
       return round();
     }
     ledger_ = std::move(*reply);
-    trusted_ = true;
-    not_before_ = guard_.env_.now().mono + gather;
+    own_ = true;
+    doubt_.reset();
+    stored_at_ = guard_.env_.now().mono;
+    not_before_ = stored_at_ + (batch_.size() > 1 ? gather_loaded : gather);
+    tell_stored();
     finish(std::move(verdicts_));
   }
 
@@ -191,7 +216,7 @@ class LedgerGuard::Book {
       case Code::maybe_done: return read();
       case Code::not_found:  // deleted under us: its memory is gone
         ledger_.reset();
-        trusted_ = false;
+        doubt_ = Doubt{api::reason::ledger_missing, std::string(was_missing)};
         return reading_ || tries_ > 1 ? round() : read();
       default: return finish(reconcile::fail(error));
     }
@@ -211,9 +236,68 @@ class LedgerGuard::Book {
     finish(refuse_all(n, reason, message));
   }
 
+  // ---- what people see ----
+
+  void tell_stored() {
+    for (const auto& operation : fresh_)
+      guard_.metrics_.add("guard_grants_total", "Permits that were given.", {{"operation", operation.view()}});
+    if (!decided_doubt_) return;
+    guard_.log_(reconcile::Level::warning, "the GuardLedger was not to be trusted: its windows count as full",
+                {{"cluster", cluster_.str()}, {"reason", std::string(decided_doubt_->reason)}, {"why", decided_doubt_->message}});
+    guard_.metrics_.add("guard_ledger_untrusted_total", "Accounts that were found missing, edited or old.", {{"cluster", cluster_.str()}});
+  }
+
+  void count_refusals(const std::vector<Verdict>& verdicts) {
+    for (const auto& v : verdicts)
+      if (const auto* no = std::get_if<Refused>(&v))
+        guard_.metrics_.add("guard_refusals_total", "Permits that were refused, by the budget that said no.",
+                            {{"budget", no->kind == "ChangeBudget" ? no->name.view() : ""}, {"reason", no->reason.view()}});
+  }
+
+  // How full everything is. Many series and seldom looked at: not with every decision.
+  void measure(const std::vector<Ref<api::ChangeBudget>>& budgets, const api::GuardLedgerStatus& ledger) {
+    const auto now = guard_.env_.now();
+    if (now.mono < measure_at_) return;
+    measure_at_ = now.mono + measure_period;
+    forget_measures();
+    const auto cluster = cluster_.str();
+    for (const auto& budget : budgets) {
+      if (budget->spec.breaker) {
+        const auto it =
+            std::find_if(ledger.breakers.begin(), ledger.breakers.end(), [&](const auto& b) { return b.budget == budget->metadata.name; });
+        const auto state = it == ledger.breakers.end() ? api::BreakerState::closed : it->state;
+        guard_.metrics_.set("guard_breaker_open", "1: the breaker is open; 0.5: half-open.",
+                            {{"budget", budget->metadata.name.view()}, {"cluster", cluster}},
+                            state == api::BreakerState::open        ? 1
+                            : state == api::BreakerState::half_open ? 0.5
+                                                                    : 0);
+      }
+      for (const auto& limit : budget->spec.limits)
+        for (const auto& w : limit.windows) measure(*budget, limit, w, ledger, now.wall);
+    }
+  }
+  void measure(const api::ChangeBudget& budget, const api::BudgetLimit& limit, const api::BudgetWindow& w,
+               const api::GuardLedgerStatus& ledger, reconcile::WallTime now) {
+    std::int64_t count = 0;
+    for (const auto& l : ledger.windows)
+      if (l.budget == budget.metadata.name && l.limit == limit.name && l.duration == w.duration) count = std::max(count, used(l, now));
+    guard_.metrics_.set("guard_window_used_ratio", "How full a window is, of the fullest failure domain; 1: full.",
+                        {{"budget", budget.metadata.name.view()},
+                         {"limit", limit.name.view()},
+                         {"cluster", cluster_.str()},
+                         {"window", std::to_string(w.duration.count()) + "s"}},
+                        w.max > 0 ? static_cast<double>(count) / static_cast<double>(w.max) : 1);
+  }
+  void forget_measures() {
+    guard_.metrics_.drop("guard_breaker_open", "cluster", cluster_.str());
+    guard_.metrics_.drop("guard_window_used_ratio", "cluster", cluster_.str());
+  }
+
   // Answers everyone of the batch. They may ask again from inside: the book is ready for it.
   void finish(Result<std::vector<Verdict>> result) {
     reading_ = false;
+    not_before_ = std::max(not_before_, guard_.env_.now().mono + gather);
+    if (result) count_refusals(*result);
     // Nothing risky happens without the guard: why must be seen, but once, not with every try.
     const std::string error = result ? std::string() : result.error().message;
     if (!error.empty() && error != last_error_)
@@ -233,8 +317,8 @@ class LedgerGuard::Book {
     }
     if (!waiting_.empty())
       wake(0ms);
-    else if (ledger_ && !ledger_->status.grants.empty())
-      sweep_ = guard_.env_.at(guard_.env_.now().mono + sweep_period, [this] { wake(0ms); });
+    else if (ledger_ && result && (has_checks_ || !ledger_->status.grants.empty() || !ledger_->status.windows.empty()))
+      sweep_ = guard_.env_.at(guard_.env_.now().mono + (returns_wait_ ? return_period : sweep_period), [this] { wake(0ms); });
   }
 
   LedgerGuard& guard_;
@@ -244,15 +328,24 @@ class LedgerGuard::Book {
   std::vector<Waiting> batch_;  // being decided
   std::vector<Verdict> verdicts_;
   std::optional<api::GuardLedger> ledger_;  // the newest that we know
-  bool trusted_ = true, storing_ = false, reading_ = false;
+  std::optional<Doubt> doubt_;              // what was seen against it, until it has been written anew
+  bool own_ = false;                        // ledger_ is what this process wrote
+  bool storing_ = false, reading_ = false;
+  bool has_checks_ = false;  // breakers turn by time and by checks, whether somebody asks or not
   int tries_ = 0;
+  std::vector<reconcile::Text> fresh_;  // operations that were granted anew, until that is stored
+  std::optional<Doubt> decided_doubt_;  // the same
+  reconcile::MonoTime stored_at_{};
+  bool returns_wait_ = false;  // grants came back, and that is not stored yet
+  reconcile::MonoTime measure_at_{};
   std::string body_, last_error_;
   reconcile::MonoTime not_before_{};
   reconcile::Handle call_, timer_, sweep_;
 };
 
-LedgerGuard::LedgerGuard(reconcile::Env& env, const reconcile::View& view, std::function<bool()> may_act, reconcile::Log log)
-    : env_(env), view_(view), may_act_(std::move(may_act)), log_(std::move(log)) {}
+LedgerGuard::LedgerGuard(reconcile::Env& env, const reconcile::View& view, std::function<bool()> may_act, reconcile::Metrics& metrics,
+                         reconcile::Log log)
+    : env_(env), view_(view), may_act_(std::move(may_act)), metrics_(metrics), log_(std::move(log)) {}
 
 LedgerGuard::~LedgerGuard() = default;
 

@@ -5,9 +5,13 @@
 // What can go wrong, and what happens:
 //   conflict (somebody else wrote)  the ledger is read and everything is decided again, at most 5 times; then an error: nobody is granted
 //   reply lost                      the same: what was stored is found again by its ids
-//   no ledger                       it is created; its windows count as full, unless the Cluster is younger than 10 minutes
-//   an older ledger than was seen   (a restored backup) its windows count as full
+//   no ledger, or an empty one      it is created; its windows count as full, unless the Cluster is younger than 10 minutes
+//   an older ledger than was seen, one that was edited, one that doesn't know what is under way (trust.hpp): its windows count as full
 //   caches not filled yet           refused with CachesNotSynced
+//
+// Metrics (prefix left out):
+//   guard_grants_total{operation}  guard_refusals_total{budget,reason} (budget "": the guard itself)  guard_ledger_untrusted_total{cluster}
+//   guard_breaker_open{budget,cluster} 0, 1, or 0.5: half-open  guard_window_used_ratio{budget,limit,cluster,window} of the fullest domain
 //
 // Threads: the Env's.
 #pragma once
@@ -23,13 +27,15 @@
 #include "reconcile/cache/view.hpp"
 #include "reconcile/run/guard.hpp"
 #include "reconcile/run/loop.hpp"
+#include "reconcile/run/metrics.hpp"
 
 namespace endstate::guard {
 
 class LedgerGuard final : public reconcile::Guard {
  public:
   // `may_act`: whether this process leads; null: always. It is asked before each write.
-  LedgerGuard(reconcile::Env& env, const reconcile::View& view, std::function<bool()> may_act, reconcile::Log log);
+  LedgerGuard(reconcile::Env& env, const reconcile::View& view, std::function<bool()> may_act, reconcile::Metrics& metrics,
+              reconcile::Log log);
   ~LedgerGuard() override;
 
   void ask(std::vector<reconcile::PermitRequest> requests,
@@ -45,6 +51,7 @@ class LedgerGuard final : public reconcile::Guard {
   reconcile::Env& env_;
   const reconcile::View& view_;
   std::function<bool()> may_act_;
+  reconcile::Metrics& metrics_;
   reconcile::Log log_;
   std::map<reconcile::Key, std::unique_ptr<Book>> books_;
   reconcile::Pool pool_;

@@ -33,7 +33,8 @@ struct Process {
   reconcile::SimEnv env;
   reconcile::Caches caches{env, reconcile::no_log()};
   bool leads = true;
-  LedgerGuard guard{env, caches, [this] { return leads; }, reconcile::no_log()};
+  reconcile::Metrics metrics{"endstate"};
+  LedgerGuard guard{env, caches, [this] { return leads; }, metrics, reconcile::no_log()};
 };
 
 struct World {
@@ -76,9 +77,10 @@ struct World {
       store(m);
     }
   }
-  void budget(std::vector<api::BudgetWindow> windows) {
+  void budget(std::vector<api::BudgetWindow> windows, api::Breaker breaker = {.failures = api::FailureLimit{100, 600s}}) {
     api::ChangeBudget b;
     b.metadata.name = "b";
+    b.spec.breaker = std::move(breaker);
     auto& l = b.spec.limits.emplace_back();
     l.name = "updates";
     l.operations = {api::BudgetOperation::machine_update};
@@ -112,6 +114,12 @@ struct World {
     if (!v) return "error: " + v.error().message;
     if (const auto* refused = std::get_if<Refused>(&v->at(0))) return refused->reason.str();
     return "granted";
+  }
+  static int untrusted(const Process& p) {
+    const auto text = p.metrics.text();
+    const std::string name = "endstate_guard_ledger_untrusted_total{cluster=\"prod/hz\"} ";
+    const auto at = text.find(name);
+    return at == std::string::npos ? 0 : std::stoi(text.substr(at + name.size()));
   }
   int writes() { return server.writes["update guardledgers/status"]; }
   reconcile::Pool pool;
@@ -176,16 +184,180 @@ TEST_CASE("a ledger that is missing counts as full, unless the Cluster is new", 
   };
   SECTION("deleted under a running operator") {
     remove();
-    CHECK(w.ask(p, {w.request(1)}) == "WindowFull");
+    CHECK(w.ask(p, {w.request(1)}) == "LedgerMissing");
     CHECK(w.ledger().status.generation > 0);
+    CHECK(w.untrusted(p) == 1);
   }
   SECTION("deleted while none ran, the Cluster is old") {
     w.world.run_for(20min);
     remove();
     Process next(w.world, w.server, "next");
     w.world.run_for(5s);
-    CHECK(w.ask(next, {w.request(1)}) == "WindowFull");
+    CHECK(w.ask(next, {w.request(1)}) == "LedgerMissing");
+    CHECK(w.untrusted(next) == 1);
+    CHECK(w.ask(next, {w.request(1)}) == "LedgerMissing");  // until its windows have passed
+    CHECK(w.untrusted(next) == 1);                          // but found once
+    w.world.run_for(3700s);
+    CHECK(w.ask(next, {w.request(1)}) == "granted");
   }
+  SECTION("deleted between a decision and its write") {
+    w.world.run_for(1min);
+    std::string got;
+    w.server.admit = [&](const Call& call, const std::string&) -> std::optional<reconcile::Error> {
+      if (call.resource->plural != "guardledgers" || call.verb != Verb::update) return std::nullopt;
+      w.server.admit = nullptr;
+      return reconcile::Error{reconcile::Code::not_found, "gone"};
+    };
+    p.guard.ask({w.request(1)}, [&](Result<std::vector<Verdict>> v) { got = World::text(v); });
+    remove();
+    REQUIRE(w.world.run_until([&] { return !got.empty(); }, 1min));
+    CHECK(got == "LedgerMissing");
+  }
+}
+
+TEST_CASE("a ledger that somebody wrote into isn't trusted, by any process", "[ledger]") {
+  World w;
+  w.cluster();
+  w.machines(5);
+  w.budget({{3600s, 2}});
+  Process p(w.world, w.server, "operator");
+  w.world.run_for(5s);
+  CHECK(w.ask(p, {w.request(0)}) == "granted");
+  w.world.run_for(20min);
+  const auto edit = [&](std::string status) {
+    REQUIRE(w.server.request({.verb = Verb::merge_patch,
+                              .resource = &reconcile::resource_of<api::GuardLedger>,
+                              .name_space = "prod",
+                              .name = "hz",
+                              .subresource = "status",
+                              .body = "{\"status\":" + status + "}"}));
+  };
+  SECTION("its usage emptied, under a running operator") {
+    edit(R"({"windows":[]})");
+    CHECK(w.ask(p, {w.request(1)}) == "LedgerEdited");
+    CHECK(w.untrusted(p) == 1);
+  }
+  SECTION("its usage emptied, while none ran") {
+    edit(R"({"windows":[]})");
+    Process next(w.world, w.server, "next");
+    w.world.run_for(5s);
+    CHECK(w.ask(next, {w.request(1)}) == "LedgerEdited");
+    CHECK(w.ask(p, {w.request(1)}) == "LedgerEdited");  // both know by the ledger
+  }
+  SECTION("all of it taken away") {
+    edit(R"({"generation":null,"time":null,"digest":null,"windows":null,"grants":null})");
+    Process next(w.world, w.server, "next");
+    w.world.run_for(5s);
+    CHECK(w.ask(next, {w.request(1)}) == "LedgerMissing");
+  }
+}
+
+TEST_CASE("an older copy isn't trusted: not by who saw the newer one, nor by who sees what is under way", "[ledger]") {
+  World w;
+  w.cluster();
+  w.machines(5);
+  w.budget({{3600s, 3}});
+  Process p(w.world, w.server, "operator");
+  w.world.run_for(5s);
+  CHECK(w.ask(p, {w.request(0)}) == "granted");
+  const auto backup = w.ledger().status;
+  w.world.run_for(5min);
+  CHECK(w.ask(p, {w.request(1)}) == "granted");
+  const auto restore = [&] {
+    auto now = w.ledger();
+    now.status = backup;
+    REQUIRE(w.server.request({.verb = Verb::update,
+                              .resource = &reconcile::resource_of<api::GuardLedger>,
+                              .name_space = "prod",
+                              .name = "hz",
+                              .subresource = "status",
+                              .body = manifest(now)}));
+  };
+  SECTION("under a running operator") {
+    restore();
+    CHECK(w.ask(p, {w.request(2)}) == "LedgerOld");
+  }
+  SECTION("through a restart") {
+    p.env.kill();
+    const auto request = w.request(1);
+    REQUIRE(w.server.request({.verb = Verb::merge_patch,
+                              .resource = &reconcile::resource_of<api::Machine>,
+                              .name_space = "prod",
+                              .name = "m1",
+                              .subresource = "status",
+                              .body = R"({"status":{"operation":{"id":")" + request.id() +
+                                      R"(","type":"Update","revision":"r2","startTime":")" + reconcile::format_rfc3339(w.world.wall()) +
+                                      "\"}}}"}));
+    restore();
+    Process next(w.world, w.server, "next");
+    w.world.run_for(5s);
+    CHECK(w.ask(next, {w.request(2)}) == "LedgerOld");
+    CHECK(w.ask(next, {request}) == "granted");  // what is under way goes on
+  }
+}
+
+TEST_CASE("a clock that jumps, forward and back, lets no more through than it pretends to have passed", "[ledger]") {
+  World w;
+  w.cluster();
+  w.machines(6);
+  w.budget({{3600s, 1}});
+  Process p(w.world, w.server, "operator");
+  w.world.run_for(5s);
+  CHECK(w.ask(p, {w.request(0)}) == "granted");
+  p.env.jump_wall(-2h);
+  CHECK(w.ask(p, {w.request(1)}) == "WindowFull");
+  p.env.jump_wall(5h);
+  CHECK(w.ask(p, {w.request(1)}) == "granted");
+  p.env.jump_wall(-3h);
+  CHECK(w.ask(p, {w.request(2)}) == "WindowFull");
+  CHECK(w.untrusted(p) == 0);
+  w.world.run_for(3700s);  // what the jump left behind doesn't count for ever
+  CHECK(w.ask(p, {w.request(2)}) == "granted");
+}
+
+TEST_CASE("what the guard does is measured", "[ledger]") {
+  World w;
+  w.cluster();
+  w.machines(3);
+  w.budget({{3600s, 2}});
+  Process p(w.world, w.server, "operator");
+  w.world.run_for(5s);
+  CHECK(w.ask(p, {w.request(0), w.request(1), w.request(2)}) == "granted");
+  CHECK(w.ask(p, {w.request(0)}) == "granted");  // found again: not counted
+  w.world.run_for(1min);
+  const auto text = p.metrics.text();
+  for (const auto* line :
+       {R"(endstate_guard_grants_total{operation="MachineUpdate"} 2)", R"(endstate_guard_refusals_total{budget="b",reason="WindowFull"} 1)",
+        R"(endstate_guard_window_used_ratio{budget="b",cluster="prod/hz",limit="updates",window="3600s"} 1)",
+        R"(endstate_guard_breaker_open{budget="b",cluster="prod/hz"} 0)"}) {
+    INFO(line << "\n" << text);
+    CHECK(text.find(line) != std::string::npos);
+  }
+  p.leads = false;  // who leads tells
+  w.ask(p, {w.request(0)});
+  CHECK(p.metrics.text().find("guard_breaker_open{") == std::string::npos);
+}
+
+TEST_CASE("a breaker turns though nobody asks", "[ledger]") {
+  World w;
+  w.cluster();
+  w.machines(3);
+  w.budget({{3600s, 5}}, api::Breaker{.failures = api::FailureLimit{0, 600s}, .reset = api::BreakerReset::automatic});
+  Process p(w.world, w.server, "operator");
+  w.world.run_for(5s);
+  const auto request = w.request(0);
+  CHECK(w.ask(p, {request}) == "granted");
+  REQUIRE(w.server.request({.verb = Verb::merge_patch,
+                            .resource = &reconcile::resource_of<api::Machine>,
+                            .name_space = "prod",
+                            .name = "m0",
+                            .subresource = "status",
+                            .body = R"({"status":{"lastOperation":{"id":")" + request.id() + R"(","type":"Update","result":"Failed"}}})"}));
+  w.world.run_for(1min);
+  REQUIRE(w.ledger().status.breakers.size() == 1);
+  CHECK(w.ledger().status.breakers[0].state == api::BreakerState::open);
+  w.world.run_for(11min);
+  CHECK(w.ledger().status.breakers[0].state == api::BreakerState::half_open);
 }
 
 TEST_CASE("an operator that was killed after the write finds its grant again", "[ledger]") {

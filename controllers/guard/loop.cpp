@@ -1,6 +1,7 @@
 #include "controllers/guard/loop.hpp"
 
 #include "controllers/guard/summary.hpp"
+#include "controllers/guard/zones.hpp"
 
 namespace endstate::guard {
 
@@ -44,6 +45,7 @@ std::function<reconcile::Plan()> BudgetLoop::observe(const reconcile::Snapshot& 
     in.accounts.push_back(
         {cluster->metadata.key(), snapshot.view.get<api::GuardLedger>("", cluster->metadata.name_space, cluster->metadata.name)});
   }
+  in.zones = zones_of({in.budget}, in.now);
   return [in = std::move(in)] { return plan_summary(in); };
 }
 

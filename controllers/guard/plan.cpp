@@ -1,9 +1,11 @@
 #include "controllers/guard/plan.hpp"
 
 #include <algorithm>
+#include <map>
 #include <optional>
 
 #include "controllers/guard/account.hpp"
+#include "controllers/guard/buckets.hpp"
 
 namespace endstate::guard {
 
@@ -16,13 +18,8 @@ using reconcile::Verdict;
 
 namespace {
 
-constexpr std::size_t max_grants = 3'000;                  // as the CRD says: past it the object would come near etcd's limit
 constexpr auto soon = std::chrono::milliseconds(2'000);    // something under way must end first: ask again soon
 constexpr auto later = std::chrono::milliseconds(30'000);  // a person or a clock must act first
-
-bool covers(const std::vector<api::BudgetOperation>& operations, std::string_view operation) {
-  return std::any_of(operations.begin(), operations.end(), [operation](auto o) { return reconcile::name_of(o) == operation; });
-}
 
 // Rounded up: of 3 machines 10% may be 1 at once.
 std::int64_t share_up(const reconcile::IntOrPercent& share, std::int64_t total) {
@@ -33,16 +30,31 @@ std::int64_t share_down(const reconcile::IntOrPercent& share, std::int64_t total
   return share.percent ? std::max<std::int64_t>(1, total * share.value / 100) : share.value;
 }
 
+// The schedules as they stand now: judged once for all requests.
+class Schedules {
+ public:
+  explicit Schedules(const Snapshot& snapshot) : snapshot_(snapshot) {}
+  const ScheduleState& state(const api::BudgetSchedule& schedule) {
+    const auto [it, is_new] = states_.try_emplace(&schedule);
+    if (is_new) it->second = guard::judge(schedule, zone_of(schedule, snapshot_.zones), snapshot_.now);
+    return it->second;
+  }
+
+ private:
+  const Snapshot& snapshot_;
+  std::map<const api::BudgetSchedule*, ScheduleState> states_;
+};
+
 // One request against the budgets; what it would count in is collected on the way.
 class Judge {
  public:
-  Judge(const Snapshot& snapshot, Account& account, const PermitRequest& request)
-      : snapshot_(snapshot), account_(account), request_(request), way_back_(is_way_back(request.operation)) {}
+  Judge(const Snapshot& snapshot, Account& account, Schedules& schedules, const PermitRequest& request)
+      : snapshot_(snapshot), account_(account), schedules_(schedules), request_(request), way_back_(is_way_back(request.operation)) {}
 
   std::optional<Refused> budget(const api::ChangeBudget& budget) {
     budget_ = &budget;
     if (!way_back_) {
-      if (auto no = breaker()) return no;
+      if (auto no = account_.breakers().hold(budget)) return no;
       if (auto no = schedules()) return no;
     }
     if (auto no = availability()) return no;
@@ -51,8 +63,10 @@ class Judge {
         if (auto no = limit(l)) return no;
     return std::nullopt;
   }
-  void commit() {
+  void commit(const reconcile::Text& id) {
     for (const auto& w : windows_) account_.count(account_.window(w.budget, w.limit, w.domain, w.duration), 1);
+    for (const auto& b : snapshot_.budgets)
+      if (!way_back_) account_.breakers().let_through(*b, id);
   }
   std::vector<reconcile::Text> limits;  // "<budget>/<limit>" of all that count it
 
@@ -61,28 +75,39 @@ class Judge {
     return {.kind = "ChangeBudget", .name = budget_->metadata.name, .reason = reason, .message = std::move(message), .retry_after = again};
   }
 
-  std::optional<Refused> breaker() const {
-    const auto& rule = budget_->spec.breaker;
-    if (!rule) return std::nullopt;
-    const auto* state = account_.breaker(budget_->metadata.name);
-    if (state && state->state == api::BreakerState::open)
-      return no(api::reason::breaker_open,
-                "the breaker is open since " + reconcile::format_rfc3339(state->since) + ": " + state->message.str() +
-                    "; close it with: kubectl annotate changebudget " + budget_->metadata.name.str() + " " +
-                    std::string(api::annotation::reset_breaker) + "=" + snapshot_.cluster.str(),
-                later);
-    if (!rule->checks.empty())
-      return no(api::reason::not_supported, "breaker.checks can't be judged by this version: no forward change", later);
-    return std::nullopt;
-  }
-
   std::optional<Refused> schedules() const {
-    for (const auto& s : budget_->spec.schedules)
-      if (covers(s.operations, request_.operation))
-        return no(api::reason::schedule_closed, "schedule " + s.name.str() + " can't be judged by this version: it holds what it names",
-                  later);
-    return std::nullopt;
+    const api::BudgetSchedule* opens = nullptr;  // of the Allow schedules that name the operation, the one that is on first
+    std::optional<reconcile::WallTime> opens_at;
+    bool named = false, allowed = false;
+    for (const auto& s : budget_->spec.schedules) {
+      if (!covers(s.operations, request_.operation)) continue;
+      const auto& state = schedules_.state(s);
+      if (!state.error.empty())
+        return no(api::reason::schedule_invalid,
+                  "schedule " + s.name.str() + ": " + state.error + "; it holds what it names until it is corrected", later);
+      if (s.type == api::ScheduleType::deny) {
+        if (state.on)
+          return no(api::reason::schedule_closed, "schedule " + s.name.str() + " is on " + until(state.until), wait(state.until));
+        continue;
+      }
+      named = true;
+      allowed = allowed || state.on;
+      if (opens && (!state.until || (opens_at && *opens_at <= *state.until))) continue;
+      opens = &s;
+      opens_at = state.until;
+    }
+    if (!named || allowed) return std::nullopt;
+    return no(
+        api::reason::schedule_closed,
+        "no schedule of type Allow is on; " +
+            (opens_at ? opens->name.str() + " is the next, at " + reconcile::format_rfc3339(*opens_at) : "none will be within a year"),
+        wait(opens_at));
   }
+  static std::string until(std::optional<reconcile::WallTime> time) {
+    return time ? "until " + reconcile::format_rfc3339(*time) : "for more than a year";
+  }
+  // Bounded: somebody may edit the schedule meanwhile.
+  std::chrono::milliseconds wait(std::optional<reconcile::WallTime> time) const { return time ? bounded(*time - snapshot_.now) : later; }
 
   std::optional<Refused> availability() const {
     if (!budget_->spec.max_unavailable || !account_.costs_availability(request_)) return std::nullopt;
@@ -109,33 +134,58 @@ class Judge {
     for (const auto& w : limit.windows) {
       const auto& account = account_.window(budget_->metadata.name, limit.name, domain, w.duration);
       const auto count = used(account, snapshot_.now);
-      if (!way_back_ && count + 1 > w.max)
-        return no(api::reason::window_full,
-                  "limit " + limit.name.str() + ": " + std::to_string(count) + " in the last " + reconcile::format_duration(w.duration) +
-                      ", " + std::to_string(w.max) + " may be",
-                  until_free(account));
+      if (!way_back_ && count + 1 > w.max) return window_full(limit, w, account, count);
       windows_.push_back({.budget = budget_->metadata.name, .limit = limit.name, .domain = domain, .duration = w.duration});
     }
     limits.emplace_back(path);
     return std::nullopt;
   }
 
+  Refused window_full(const api::BudgetLimit& limit, const api::BudgetWindow& w, const api::LedgerWindow& account,
+                      std::int64_t count) const {
+    const std::string length = reconcile::format_duration(w.duration);
+    if (const auto& d = account_.distrusted(); d && d->time + w.duration + bucket_width(w.duration) > snapshot_.now)
+      return no(d->reason.view(),
+                "limit " + limit.name.str() + ": its window of " + length + " counts as full since " + reconcile::format_rfc3339(d->time) +
+                    ", when the GuardLedger was not to be trusted: " + d->message.str(),
+                until_free(account));
+    return no(
+        api::reason::window_full,
+        "limit " + limit.name.str() + ": " + std::to_string(count) + " in the last " + length + ", " + std::to_string(w.max) + " may be",
+        until_free(account));
+  }
+
   // When the oldest bucket leaves the window; bounded, for others may change the budget meanwhile.
   std::chrono::milliseconds until_free(const api::LedgerWindow& window) const {
     if (window.buckets.empty()) return later;
-    const auto leaves = window.buckets.front().start + window.duration + window.duration / 60 + 1s - snapshot_.now;
-    return std::clamp(std::chrono::duration_cast<std::chrono::milliseconds>(leaves), std::chrono::milliseconds(1'000), later);
+    return bounded(window.buckets.front().start + window.duration + bucket_width(window.duration) - snapshot_.now);
+  }
+  static std::chrono::milliseconds bounded(std::chrono::microseconds wait) {
+    return std::clamp(std::chrono::ceil<std::chrono::milliseconds>(wait), std::chrono::milliseconds(1'000), later);
   }
 
   const Snapshot& snapshot_;
   Account& account_;
+  Schedules& schedules_;
   const PermitRequest& request_;
   bool way_back_;
   const api::ChangeBudget* budget_ = nullptr;
   std::vector<api::LedgerWindow> windows_;  // which to count in; without buckets
 };
 
-Verdict judge(const Snapshot& snapshot, Account& account, const PermitRequest& request) {
+// Of several that say no, the one that says it for the longest is named: before that it is no use to ask again.
+Refused most_restrictive(std::vector<Refused> all) {
+  const auto longest =
+      std::max_element(all.begin(), all.end(), [](const Refused& a, const Refused& b) { return a.retry_after < b.retry_after; });
+  Refused named = std::move(*longest);
+  std::string others;
+  for (auto it = all.begin(); it != all.end(); ++it)
+    if (it != longest) others += (others.empty() ? "" : ", ") + it->name.str() + " (" + it->reason.str() + ")";
+  if (!others.empty()) named.message += "; refused by " + others + " too";
+  return named;
+}
+
+Verdict judge(const Snapshot& snapshot, Account& account, Schedules& schedules, const PermitRequest& request) {
   const std::string id = request.id();
   if (account.find(id)) return Granted{id};
   if (account.grants() >= max_grants)
@@ -144,11 +194,13 @@ Verdict judge(const Snapshot& snapshot, Account& account, const PermitRequest& r
                    .reason = api::reason::ledger_full,
                    .message = std::to_string(max_grants) + " operations are under way in this cluster",
                    .retry_after = soon};
-  Judge judge(snapshot, account, request);
+  Judge judge(snapshot, account, schedules, request);
+  std::vector<Refused> refusals;
   for (const auto& budget : snapshot.budgets)
-    if (auto refused = judge.budget(*budget)) return *refused;
+    if (auto refused = judge.budget(*budget)) refusals.push_back(std::move(*refused));
+  if (!refusals.empty()) return most_restrictive(std::move(refusals));
   const bool unavailable = !account.costs_availability(request);
-  judge.commit();
+  judge.commit(id);
   account.add({.id = id,
                .machine_uid = request.subject_uid,
                .machine = request.subject.name,
@@ -165,23 +217,38 @@ Verdict judge(const Snapshot& snapshot, Account& account, const PermitRequest& r
 
 }  // namespace
 
+bool covers(const std::vector<api::BudgetOperation>& operations, std::string_view operation) {
+  return std::any_of(operations.begin(), operations.end(), [operation](auto o) { return reconcile::name_of(o) == operation; });
+}
+
 bool is_way_back(std::string_view operation) {
   return operation == api::operation::machine_rollback || operation == api::operation::control_plane_rollback ||
          operation == api::operation::certificate_rotation;
 }
 
 Decision decide(const Snapshot& snapshot, const std::vector<PermitRequest>& requests) {
+  Decision decision;
+  decision.doubt = snapshot.doubt;
+  if (!decision.doubt && !snapshot.own) decision.doubt = doubt_of(snapshot.ledger, snapshot.machines);
   Account account(snapshot);
   account.settle();
-  if (!snapshot.trusted) account.fill_windows();
-  Decision decision;
+  if (decision.doubt) account.distrust(*decision.doubt);
+  Schedules schedules(snapshot);
   decision.verdicts.reserve(requests.size());
-  for (const auto& request : requests) decision.verdicts.push_back(judge(snapshot, account, request));
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    const auto before = account.grants();
+    decision.verdicts.push_back(judge(snapshot, account, schedules, requests[i]));
+    if (account.grants() > before) decision.fresh.push_back(i);
+  }
   decision.changed = account.changed();
+  decision.may_wait = account.may_wait();
   decision.ledger = account.take();
   // Windows that were only looked at are none.
   std::erase_if(decision.ledger.windows, [](const auto& w) { return w.buckets.empty(); });
-  if (decision.changed) ++decision.ledger.generation;
+  if (decision.changed) {
+    ++decision.ledger.generation;
+    seal(decision.ledger, snapshot.now);
+  }
   return decision;
 }
 

@@ -1,24 +1,25 @@
 // The guard's rules, pure: which of these wishes may be done now, and what the account says afterwards.
 //
-// - All budgets that select the cluster must agree; the refusal names the first that said no and when to ask again. Without a budget
-// everything
-//   is granted and recorded.
+// - All budgets that select the cluster must agree. The refusal names the most restrictive: the one that says no for the longest (of equals
+//   the first by name); its message lists the others that say no too. Without a budget everything is granted and recorded.
 // - A grant is told by its id: asked for again it is granted again and costs nothing (a restarted operator never pays twice).
-// - Windows are buckets of a 60th of their length. A bucket counts until the last moment that it could hold has left the window: never one
-// over,
-//   at most a 60th too slow.
+// - Windows are counted in buckets (buckets.hpp): never one over, at most a 60th too slow.
 // - maxUnavailable counts the cluster's wanted machines that have been in service: those that are unavailable, whatever the cause, and
-// those
-//   with a grant under way. A machine that is being deleted is not wanted any more: it counts on neither side. What disturbs an unavailable
-//   machine, or one that was never in service, costs no availability; it counts for rate and concurrency.
+//   those with a grant under way. A machine that is being deleted is not wanted any more: it counts on neither side. What disturbs an
+//   unavailable machine, or one that was never in service, costs no availability; it counts for rate and concurrency.
 // - A machine is never held by its own older grant: a rollback is asked for while its update is under way, and ends it.
+// - Breakers: breakers.hpp. Schedules: schedule.hpp; Deny holds while it is on, Allow holds unless one of the Allow schedules that name
+//   the operation is on, and one that can't be judged holds what it names.
 // - The way back (rollback, certificate rotation) is never held by a window, a schedule or a breaker; it is counted.
-// - Schedules and metric checks of a breaker, which this version can't judge, hold what they name (unknown is not yes).
+// - An account that can't be what was written last (trust.hpp) counts with full windows.
 #pragma once
+#include <optional>
 #include <vector>
 
 #include "apis/v1alpha1/machine.hpp"
 #include "apis/v1alpha1/policy.hpp"
+#include "controllers/guard/schedule.hpp"
+#include "controllers/guard/trust.hpp"
 #include "reconcile/cache/view.hpp"
 #include "reconcile/run/guard.hpp"
 
@@ -29,19 +30,27 @@ struct Snapshot {
   std::vector<reconcile::Ref<v1alpha1::ChangeBudget>> budgets;  // those that select the cluster, by name
   std::vector<reconcile::Ref<v1alpha1::Machine>> machines;      // of the cluster
   v1alpha1::GuardLedgerStatus ledger;
-  bool trusted = true;  // false: the account was lost, or is an old copy: its windows count as full
+  std::vector<ZoneFacts> zones;  // of all zones that the budgets' schedules name
+  std::optional<Doubt> doubt;    // what the reader knows against the ledger, beyond what it says itself
+  bool own = false;              // the reader wrote this ledger itself: there is nothing to doubt
   reconcile::WallTime now{};
 };
+
+inline constexpr std::size_t max_grants = 3'000;  // as the CRD says: past it the object would come near etcd's limit
 
 struct Decision {
   v1alpha1::GuardLedgerStatus ledger;  // generation raised by one if it changed
   bool changed = false;
+  bool may_wait = false;                     // nothing was granted or opened: only grants came back
   std::vector<reconcile::Verdict> verdicts;  // one a request, in their order
+  std::vector<std::size_t> fresh;            // places of those that were granted now, not found again
+  std::optional<Doubt> doubt;                // why the ledger was not trusted
 };
 
 Decision decide(const Snapshot& snapshot, const std::vector<reconcile::PermitRequest>& requests);
 
 bool is_way_back(std::string_view operation);
+bool covers(const std::vector<v1alpha1::BudgetOperation>& operations, std::string_view operation);
 
 // How many operations of that window count now.
 std::int64_t used(const v1alpha1::LedgerWindow& window, reconcile::WallTime now);

@@ -3,104 +3,12 @@
 #include <catch2/catch.hpp>
 #include <deque>
 
+#include "controllers/guard/testing.hpp"
+
 using namespace endstate;
 using namespace endstate::guard;
+using namespace endstate::guard::testing;
 using namespace std::chrono_literals;
-using reconcile::ConditionStatus, reconcile::Granted, reconcile::IntOrPercent, reconcile::PermitRequest, reconcile::Ref, reconcile::Refused,
-    reconcile::WallTime;
-namespace api = v1alpha1;
-
-namespace {
-
-constexpr WallTime start{1'795'392'000s};
-
-enum class State { available, unavailable, fresh, deleting };
-
-struct World {
-  std::vector<std::shared_ptr<api::Machine>> machines;
-  std::vector<std::shared_ptr<api::ChangeBudget>> budgets;
-  api::GuardLedgerStatus ledger;
-  WallTime now = start;
-  bool trusted = true;
-
-  api::Machine& machine(State state = State::available, std::string_view domain = "rack-1") {
-    auto m = std::make_shared<api::Machine>();
-    m->metadata.name = "m" + std::to_string(machines.size());
-    m->metadata.uid = "uid-" + m->metadata.name.str();
-    m->status.failure_domain = domain;
-    if (state != State::fresh) m->status.node_ref = api::UidRef{};
-    if (state == State::deleting) m->metadata.deletion_timestamp = start;
-    reconcile::set_condition(m->status.conditions,
-                             {.type = "Ready",
-                              .status = state == State::available ? ConditionStatus::true_ : ConditionStatus::false_,
-                              .reason = "Ready",
-                              .message = {},
-                              .last_transition_time = {},
-                              .observed_generation = {}},
-                             start);
-    machines.push_back(m);
-    return *m;
-  }
-  void fleet(int n) {
-    for (int i = 0; i < n; ++i) machine();
-  }
-  api::ChangeBudget& budget(std::string_view name = "b") {
-    auto b = std::make_shared<api::ChangeBudget>();
-    b->metadata.name = name;
-    budgets.push_back(b);
-    return *b;
-  }
-  api::BudgetLimit& limit(api::ChangeBudget& b, api::BudgetOperation operation = api::BudgetOperation::machine_update) {
-    auto& l = b.spec.limits.emplace_back();
-    l.name = "l" + std::to_string(b.spec.limits.size());
-    l.operations = {operation};
-    return l;
-  }
-  PermitRequest ask(const api::Machine& m, std::string_view operation = api::operation::machine_update, std::int64_t attempt = 0) const {
-    const auto* ready = reconcile::find_condition(m.status.conditions, "Ready");
-    return {.cluster = {"prod", "hz"},
-            .operation = operation,
-            .subject = m.metadata.key(),
-            .subject_uid = m.metadata.uid,
-            .revision = "r2",
-            .attempt = attempt,
-            .domain = m.status.failure_domain,
-            .already_unavailable = !m.status.node_ref || ready->status != ConditionStatus::true_};
-  }
-  // Decides and stores; true when it was granted.
-  std::vector<reconcile::Verdict> decide(const std::vector<PermitRequest>& requests) {
-    Snapshot s{.cluster = {"prod", "hz"},
-               .budgets = {budgets.begin(), budgets.end()},
-               .machines = {machines.begin(), machines.end()},
-               .ledger = ledger,
-               .trusted = trusted,
-               .now = now};
-    auto d = guard::decide(s, requests);
-    CHECK((d.changed ? d.ledger.generation == ledger.generation + 1 : d.ledger.generation == ledger.generation));
-    ledger = d.ledger;
-    trusted = true;
-    return d.verdicts;
-  }
-  std::string one(const PermitRequest& request) {
-    const auto v = decide({request});
-    if (const auto* refused = std::get_if<Refused>(&v.at(0))) return refused->name.str() + " " + refused->reason.str();
-    return "granted";
-  }
-  void end(api::Machine& m, std::string_view operation = api::operation::machine_update,
-           api::OperationResult result = api::OperationResult::succeeded) {
-    m.status.last_operation = api::LastOperation{.id = ask(m, operation).id(),
-                                                 .type = {},
-                                                 .revision = {},
-                                                 .attempt = 0,
-                                                 .result = result,
-                                                 .reason = {},
-                                                 .message = {},
-                                                 .start_time = {},
-                                                 .end_time = {}};
-  }
-};
-
-}  // namespace
 
 TEST_CASE("without a budget all is granted, and recorded", "[guard]") {
   World w;
@@ -192,7 +100,7 @@ TEST_CASE("the way back is never held by windows, schedules or breakers, and is 
   w.limit(b, api::BudgetOperation::machine_rollback).windows = {{60s, 0}};
   b.spec.schedules = {{.name = "night",
                        .type = api::ScheduleType::deny,
-                       .cron = "0 22 * * *",
+                       .cron = "0 0 * * *",
                        .time_zone = {},
                        .duration = 3600s,
                        .operations = {api::BudgetOperation::machine_rollback, api::BudgetOperation::machine_update}}};
@@ -201,44 +109,88 @@ TEST_CASE("the way back is never held by windows, schedules or breakers, and is 
   CHECK(used(w.ledger.windows.at(0), w.now) == 1);
 }
 
-TEST_CASE("failures open the breaker; a person or time closes it", "[guard]") {
-  World w;
-  w.fleet(10);
+TEST_CASE("schedules: Deny holds while on, Allow unless one is on, the message says until when", "[guard]") {
+  using Type = api::ScheduleType;
+  World w;  // a Monday, 00:00 UTC
+  w.fleet(2);
   auto& b = w.budget();
-  b.spec.breaker = api::Breaker{.checks = {}, .failures = api::FailureLimit{1, 600s}, .reset = {}};
-  for (int i = 0; i < 2; ++i) {
-    CHECK(w.one(w.ask(*w.machines[i])) == "granted");
-    w.end(*w.machines[i], api::operation::machine_update, api::OperationResult::failed);
+  const auto schedule = [&](std::string_view name, Type type, std::string_view cron, std::chrono::seconds duration) {
+    b.spec.schedules.push_back({.name = name,
+                                .type = type,
+                                .cron = cron,
+                                .time_zone = {},
+                                .duration = duration,
+                                .operations = {api::BudgetOperation::machine_update}});
+  };
+  const auto ask = [&] { return w.refusal(w.ask(*w.machines[0])); };
+
+  SECTION("Deny") {
+    schedule("freeze", Type::deny, "0 0 * * mon", 3600s);
+    CHECK(ask().reason == "ScheduleClosed");
+    CHECK(ask().message == "schedule freeze is on until 2026-11-23T01:00:00Z");
+    CHECK(ask().retry_after == 30s);
+    CHECK(w.one(w.ask(*w.machines[0], api::operation::machine_delete)) == "granted");  // isn't named
+    w.now += 3590s;
+    CHECK(ask().retry_after == 10s);
+    w.now += 10s;
+    CHECK(ask().reason == "granted");
   }
-  CHECK(w.one(w.ask(*w.machines[2])) == "b BreakerOpen");
-  CHECK(w.one(w.ask(*w.machines[2], api::operation::machine_rollback)) == "granted");
-  w.now += 700s;
-  CHECK(w.one(w.ask(*w.machines[3])) == "b BreakerOpen");  // manual by default
-  b.metadata.annotations.set(api::annotation::reset_breaker, "prod/other");
-  CHECK(w.one(w.ask(*w.machines[3])) == "b BreakerOpen");
-  b.metadata.annotations.set(api::annotation::reset_breaker, "prod/hz");
-  CHECK(w.one(w.ask(*w.machines[3])) == "granted");
+  SECTION("Allow") {
+    schedule("day", Type::allow, "0 9 * * *", 3600s);
+    schedule("noon", Type::allow, "0 12 * * *", 3600s);
+    CHECK(ask().message == "no schedule of type Allow is on; day is the next, at 2026-11-23T09:00:00Z");
+    w.now += 9h + 30min;
+    CHECK(ask().reason == "granted");
+    w.now += 1h;
+    CHECK(w.refusal(w.ask(*w.machines[1])).message == "no schedule of type Allow is on; noon is the next, at 2026-11-23T12:00:00Z");
+  }
+  SECTION("Allow and Deny at once: Deny wins") {
+    schedule("day", Type::allow, "0 0 * * *", 7200s);
+    schedule("freeze", Type::deny, "0 0 * * *", 3600s);
+    CHECK(ask().message == "schedule freeze is on until 2026-11-23T01:00:00Z");
+    w.now += 1h;
+    CHECK(ask().reason == "granted");
+  }
+  SECTION("one that can't be judged holds what it names") {
+    schedule("day", Type::allow, "0 0 * * *", 7200s);
+    schedule("odd", Type::allow, "0 25 * * *", 7200s);
+    CHECK(ask().reason == "ScheduleInvalid");
+    CHECK(ask().message == "schedule odd: cron: hour \"25\" is not in 0-23; it holds what it names until it is corrected");
+    CHECK(w.one(w.ask(*w.machines[0], api::operation::machine_delete)) == "granted");
+    CHECK(w.one(w.ask(*w.machines[0], api::operation::certificate_rotation)) == "granted");
+    CHECK(w.one(w.ask(*w.machines[0], api::operation::machine_rollback)) == "granted");
+  }
+  SECTION("a zone that nobody knows") {
+    schedule("day", Type::allow, "0 0 * * *", 7200s);
+    b.spec.schedules[0].time_zone = "Mars/Olympus";
+    w.zones = {{.name = "Mars/Olympus", .error = "\"Mars/Olympus\" is no time zone", .segments = {}}};
+    CHECK(ask().reason == "ScheduleInvalid");
+  }
 }
 
-TEST_CASE("a breaker that resets by itself closes when its failures are old", "[guard]") {
+TEST_CASE("budgets that contradict: all must agree, the one that says no for the longest is named, the others are listed", "[guard]") {
   World w;
   w.fleet(3);
-  w.budget().spec.breaker = api::Breaker{.checks = {}, .failures = api::FailureLimit{0, 600s}, .reset = api::BreakerReset::automatic};
-  CHECK(w.one(w.ask(*w.machines[0])) == "granted");
-  w.end(*w.machines[0], api::operation::machine_update, api::OperationResult::failed);
-  CHECK(w.one(w.ask(*w.machines[1])) == "b BreakerOpen");
-  w.now += 300s;
-  CHECK(w.one(w.ask(*w.machines[1])) == "b BreakerOpen");
-  w.now += 320s;
-  CHECK(w.one(w.ask(*w.machines[1])) == "granted");
-}
-
-TEST_CASE("a check that can't be judged holds forward changes", "[guard]") {
-  World w;
-  w.fleet(3);
-  w.budget().spec.breaker = api::Breaker{.checks = {api::MetricCheck{}}, .failures = {}, .reset = {}};
-  CHECK(w.one(w.ask(*w.machines[0])) == "b NotSupported");
-  CHECK(w.one(w.ask(*w.machines[0], api::operation::machine_rollback)) == "granted");
+  const auto operations = std::vector{api::BudgetOperation::machine_update};
+  w.budget("by-day").spec.schedules = {
+      {.name = "day", .type = api::ScheduleType::allow, .cron = "0 8 * * *", .time_zone = {}, .duration = 12h, .operations = operations}};
+  w.budget("by-night").spec.schedules = {
+      {.name = "day", .type = api::ScheduleType::deny, .cron = "0 8 * * *", .time_zone = {}, .duration = 12h, .operations = operations}};
+  for (int hour = 0; hour < 48; ++hour) {  // one of them always says no
+    const auto no = w.refusal(w.ask(*w.machines[0]));
+    CHECK(no.reason == "ScheduleClosed");
+    CHECK(no.name == (hour % 24 >= 8 && hour % 24 < 20 ? "by-night" : "by-day"));
+    w.now += 1h;
+  }
+  auto& slow = w.budget("windows");
+  w.limit(slow).windows = {{10s, 0}};
+  auto& few = w.budget("few");
+  few.spec.max_unavailable = IntOrPercent{0, false};
+  const auto no = w.refusal(w.ask(*w.machines[0]));
+  CHECK(no.name == "by-day");
+  CHECK(no.message.find("; refused by windows (WindowFull), few (MaxUnavailable) too") != std::string::npos);
+  CHECK(no.retry_after == 30s);
+  CHECK(w.one(w.ask(*w.machines[0], api::operation::machine_rollback)) == "few MaxUnavailable");
 }
 
 TEST_CASE("a machine is never held by its own older grant", "[guard]") {
@@ -294,12 +246,12 @@ TEST_CASE("a lost account counts as full, and opens again as its windows pass", 
   auto& by_rack = w.limit(b, api::BudgetOperation::machine_delete);
   by_rack.scope = api::LimitScope::failure_domain;
   by_rack.windows = {{600s, 1}};
-  w.trusted = false;
-  CHECK(w.one(w.ask(*w.machines[0])) == "b WindowFull");
-  CHECK(w.one(w.ask(*w.machines[1], api::operation::machine_delete)) == "b WindowFull");
+  w.doubt = Doubt{api::reason::ledger_missing, "it was missing"};
+  CHECK(w.one(w.ask(*w.machines[0])) == "b LedgerMissing");
+  CHECK(w.one(w.ask(*w.machines[1], api::operation::machine_delete)) == "b LedgerMissing");
   CHECK(w.one(w.ask(*w.machines[0], api::operation::machine_rollback)) == "granted");
   w.now += 120s;
-  CHECK(w.one(w.ask(*w.machines[0])) == "b WindowFull");  // the hour
+  CHECK(w.one(w.ask(*w.machines[0])) == "b LedgerMissing");  // the hour
   w.now += 3660s;
   CHECK(w.one(w.ask(*w.machines[0])) == "granted");
 }
@@ -348,7 +300,7 @@ TEST_CASE("100,000 requests in 32 streams: never one over in any window, and not
                .budgets = {w.budgets.begin(), w.budgets.end()},
                .machines = {w.machines.begin(), w.machines.end()},
                .ledger = w.ledger,
-               .trusted = true,
+               .own = true,
                .now = w.now};
     const auto d = guard::decide(s, {request});
     w.ledger = d.ledger;

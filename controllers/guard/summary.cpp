@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "controllers/guard/buckets.hpp"
 #include "controllers/guard/plan.hpp"
 #include "reconcile/json/encode.hpp"
 
@@ -14,6 +15,7 @@ namespace {
 
 constexpr std::size_t max_clusters = 64;  // as the field's description says
 constexpr auto settle = 10s;              // at most so often: a summary is for people
+constexpr auto look_again = 1h;           // at schedules, whatever the clock does meanwhile
 
 std::int64_t in_flight(const api::GuardLedgerStatus& ledger, std::string_view path) {
   return std::count_if(ledger.grants.begin(), ledger.grants.end(), [path](const auto& g) {
@@ -55,20 +57,76 @@ void set(api::ChangeBudgetStatus& status, const BudgetInput& in, std::string_vie
                            in.now);
 }
 
-// What this version can't judge holds changes: that is to be seen before somebody waits for it.
-std::string not_judged(const api::ChangeBudgetSpec& spec) {
-  if (!spec.schedules.empty()) return "schedules can't be judged by this version: they hold the operations that they name";
-  if (spec.breaker && !spec.breaker->checks.empty()) return "breaker.checks can't be judged by this version: they hold all forward changes";
-  return {};
+// ---- schedules ----
+
+struct Schedules {
+  std::vector<api::ScheduleStatus> all;
+  std::string wrong;                         // the first that can't be judged
+  std::optional<reconcile::WallTime> turns;  // when the first of them goes on or off
+};
+
+Schedules look_at_schedules(const BudgetInput& in) {
+  Schedules out;
+  for (const auto& s : in.budget->spec.schedules) {
+    const auto state = judge(s, zone_of(s, in.zones), in.now);
+    out.all.push_back({.name = s.name, .on = state.on, .until = state.until.value_or(reconcile::WallTime{}), .message = state.error});
+    if (!state.error.empty() && out.wrong.empty())
+      out.wrong = "spec.schedules[" + s.name.str() + "]." + state.error + "; until it is corrected it holds the operations that it names";
+    if (state.until && (!out.turns || *state.until < *out.turns)) out.turns = state.until;
+  }
+  return out;
 }
 
-void set_conditions(api::ChangeBudgetStatus& status, const BudgetInput& in) {
+// ---- breakers, trust ----
+
+// Before the first write of an account there is none: what was known stays, the guard looks for it here when an account was lost.
+bool is_written(const BudgetInput::Account& account) { return account.ledger && account.ledger->status.generation > 0; }
+
+void put_breakers(api::ChangeBudgetStatus& status, const BudgetInput& in, const BudgetInput::Account& account) {
+  if (!is_written(account)) {
+    for (const auto& known : in.budget->status.breakers)
+      if (known.cluster == account.cluster.str()) status.breakers.push_back(known);
+    return;
+  }
+  for (const auto& b : account.ledger->status.breakers)
+    if (b.budget == in.budget->metadata.name)
+      status.breakers.push_back(
+          {.cluster = account.cluster.str(), .state = b.state, .reason = b.reason, .message = b.message, .since = b.since});
+}
+
+std::chrono::seconds longest_window(const api::ChangeBudgetSpec& spec) {
+  std::chrono::seconds longest{0};
+  for (const auto& limit : spec.limits)
+    for (const auto& w : limit.windows) longest = std::max(longest, w.duration + bucket_width(w.duration));
+  return longest;
+}
+
+// The accounts whose windows still count as full for this budget.
+void judge_trust(api::ChangeBudgetStatus& status, const BudgetInput& in, reconcile::Plan& plan) {
+  std::string reason, message;
+  std::size_t clusters = 0;
+  for (const auto& account : in.accounts) {
+    if (!account.ledger || !account.ledger->status.distrusted) continue;
+    const auto& d = *account.ledger->status.distrusted;
+    const auto until = d.time + longest_window(in.budget->spec);
+    if (in.now >= until || ++clusters > 1) continue;
+    reason = d.reason.str();
+    message = "GuardLedger " + account.cluster.str() + " was not to be trusted at " + reconcile::format_rfc3339(d.time) + ": " +
+              d.message.str() + "; its windows counted as full then, the last one is free again at " + reconcile::format_rfc3339(until);
+  }
+  if (clusters > 1) message += "; and " + std::to_string(clusters - 1) + " more";
+  const auto value = clusters == 0 ? reconcile::ConditionStatus::true_ : reconcile::ConditionStatus::false_;
+  set(status, in, api::condition::ledgers_trusted, value, clusters == 0 ? std::string(api::reason::ready) : reason, message);
+  if (clusters > 0 && !reconcile::is_false(in.budget->status.conditions, api::condition::ledgers_trusted))
+    plan.events.push_back({.warning = true, .reason = reason, .action = "Distrust", .note = std::string_view(message).substr(0, 1024)});
+}
+
+void set_conditions(api::ChangeBudgetStatus& status, const BudgetInput& in, const std::string& stalled) {
   using enum reconcile::ConditionStatus;
-  const auto stalled = not_judged(in.budget->spec);
   const bool good = stalled.empty();
-  set(status, in, api::condition::ready, good ? true_ : false_, good ? api::reason::ready : api::reason::not_supported, stalled);
+  set(status, in, api::condition::ready, good ? true_ : false_, good ? api::reason::ready : api::reason::schedule_invalid, stalled);
   set(status, in, api::condition::reconciling, false_, api::reason::up_to_date, {});
-  set(status, in, api::condition::stalled, good ? false_ : true_, good ? api::reason::not_stalled : api::reason::not_supported, stalled);
+  set(status, in, api::condition::stalled, good ? false_ : true_, good ? api::reason::not_stalled : api::reason::schedule_invalid, stalled);
 }
 
 }  // namespace
@@ -81,19 +139,19 @@ reconcile::Plan plan_summary(const BudgetInput& in) {
   for (std::size_t i = 0; i < std::min(in.accounts.size(), max_clusters); ++i) {
     const auto& account = in.accounts[i];
     for (const auto& limit : budget.spec.limits) status.usage.push_back(usage_of(in, account, limit));
-    if (!account.ledger) continue;
-    for (const auto& b : account.ledger->status.breakers)
-      if (b.budget == budget.metadata.name)
-        status.breakers.push_back(
-            {.cluster = account.cluster.str(), .state = b.state, .reason = b.reason, .message = b.message, .since = b.since});
+    put_breakers(status, in, account);
   }
-  set_conditions(status, in);
+  status.checks = budget.status.checks;
+  auto schedules = look_at_schedules(in);
+  status.schedules = std::move(schedules.all);
+  set_conditions(status, in, schedules.wrong);
 
   reconcile::Plan plan;
+  judge_trust(status, in, plan);
   // The annotation that resets a breaker is one-shot: it goes when the ledger says that the breaker is closed.
   const auto asked = budget.metadata.annotations.get(api::annotation::reset_breaker);
   const bool done = !asked.empty() && std::none_of(status.breakers.begin(), status.breakers.end(), [asked](const auto& b) {
-    return b.cluster == asked && b.state == api::BreakerState::open;
+    return b.cluster == asked && b.state != api::BreakerState::closed;
   });
   if (done)
     plan.actions.push_back(
@@ -113,6 +171,13 @@ reconcile::Plan plan_summary(const BudgetInput& in) {
                                        .changed = !reconcile::same(status, budget.status),
                                        .settle = budget.status.observed_generation == budget.metadata.generation ? settle : 0s};
   if (is_busy(status)) plan.again = settle;  // windows empty by time alone
+  if (schedules.turns) {
+    const auto wait = std::clamp(std::chrono::ceil<std::chrono::milliseconds>(*schedules.turns - in.now), std::chrono::milliseconds(1'000),
+                                 std::chrono::milliseconds(look_again));
+    if (!plan.again || wait < *plan.again) plan.again = wait;
+  } else if (!plan.again && reconcile::is_false(status.conditions, api::condition::ledgers_trusted)) {
+    plan.again = std::chrono::milliseconds(60'000);
+  }
   return plan;
 }
 

@@ -1,9 +1,11 @@
-// The summary of a ChangeBudget for people: how full its limits are, cluster by cluster. Pure. The account itself is the GuardLedger.
+// The summary of a ChangeBudget for people: how full its limits are, cluster by cluster, how its breakers stand, which schedules are on,
+// and whether the accounts are to be trusted. Pure. The account itself is the GuardLedger.
 #pragma once
 #include <vector>
 
 #include "apis/v1alpha1/cluster.hpp"
 #include "apis/v1alpha1/policy.hpp"
+#include "controllers/guard/schedule.hpp"
 #include "reconcile/cache/view.hpp"
 #include "reconcile/run/loop.hpp"
 
@@ -16,6 +18,7 @@ struct BudgetInput {
     reconcile::Ref<v1alpha1::GuardLedger> ledger;  // null: nothing was granted there yet
   };
   std::vector<Account> accounts;  // of the clusters that it selects, by key
+  std::vector<ZoneFacts> zones;   // that its schedules name
   reconcile::WallTime now{};
 };
 

@@ -12,6 +12,7 @@
 
 #include "apis/v1alpha1/packages.hpp"
 #include "apis/v1alpha1/policy.hpp"
+#include "controllers/guard/schedule.hpp"
 #include "controllers/machine_set/snapshot.hpp"
 
 namespace endstate::machine_set {
@@ -30,6 +31,7 @@ struct PreviewInput {
   std::vector<Ref<api::ChangeBudget>> budgets;                           // those that select the cluster, by name
   api::GuardLedgerStatus ledger;
   bool ledger_trusted = true;
+  std::vector<guard::ZoneFacts> zones;  // that the budgets' schedules name (controllers/guard/zones.hpp); a zone without facts holds
   WallTime now{};
   std::optional<std::chrono::seconds> machine_time;  // how long one operation takes; nullopt: as the set's machines did, else 60 s
 };

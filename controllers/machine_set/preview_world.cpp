@@ -60,13 +60,7 @@ std::string_view operation_name(OperationType type) {
 }  // namespace
 
 PreviewWorld::PreviewWorld(const PreviewInput& in)
-    : set(*in.set),
-      now(in.now),
-      in_(in),
-      revisions_(in.revisions),
-      free_hosts_(in.free_hosts),
-      ledger_(in.ledger),
-      trusted_(in.ledger_trusted) {
+    : set(*in.set), now(in.now), in_(in), revisions_(in.revisions), free_hosts_(in.free_hosts), ledger_(in.ledger) {
   if (!in.exists) set.metadata.uid = "preview";
   for (const auto& name : in.taken_names) taken_.insert(name.view());
   measure();
@@ -359,8 +353,10 @@ bool PreviewWorld::ask(std::vector<Refusal>& refusals) {
                       .budgets = in_.budgets,
                       .machines = in_.others,
                       .ledger = ledger_,
-                      .trusted = trusted_,
+                      .zones = in_.zones,
+                      .own = !first_,
                       .now = now};
+    if (first_ && !in_.ledger_trusted) s.doubt = guard::Doubt{api::reason::ledger_missing, "it was missing"};
     for (const auto& [name, item] : items_) s.machines.push_back(item.object);
     std::vector<reconcile::PermitRequest> requests;
     std::vector<Text> names;
@@ -378,7 +374,7 @@ bool PreviewWorld::ask(std::vector<Refusal>& refusals) {
     if (requests.empty()) break;
     auto decision = guard::decide(s, requests);
     ledger_ = std::move(decision.ledger);
-    trusted_ = true;
+    first_ = false;
     std::set<Text> granted;
     for (std::size_t i = 0; i < names.size(); ++i) {
       auto& item = items_.at(names[i]);

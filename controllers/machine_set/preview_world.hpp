@@ -88,7 +88,7 @@ class PreviewWorld {
   std::set<std::string_view> taken_;
   std::optional<std::vector<Text>> free_hosts_;
   api::GuardLedgerStatus ledger_;
-  bool trusted_;
+  bool first_ = true;  // the ledger is still as it was read
   std::uint64_t uids_ = 0;
   std::chrono::seconds update_time_{}, create_time_{}, delete_time_{};
   bool drains_ = false;

@@ -43,9 +43,12 @@ struct Operator {
         leadership(lease_env, {.name_space = options.name_space, .name = options.lease_name, .identity = options.identity}, log),
         caches(env, log),
         guard(
-            env, caches, [this] { return leadership.may_act(env.now().mono); }, log),
+            env, caches, [this] { return leadership.may_act(env.now().mono); }, metrics, log),
         manager(env, caches, guard, {&cluster, &machine_set, &machine, &package, &budget, &metric_source},
-                {.program = "endstate", .instance = options.identity, .lease = &leadership, .also_watch = guard::LedgerGuard::sources()},
+                {.program = "endstate",
+                 .instance = options.identity,
+                 .lease = &leadership,
+                 .also_watch = guard::LedgerGuard::sources()},
                 metrics, log),
         exporter(env, caches, metrics, [this] { return leadership.may_act(env.now().mono); }) {
     metrics.set("build_info", "1: the version that runs.", {{"version", version}}, 1);

@@ -1,0 +1,56 @@
+#include "controllers/guard/buckets.hpp"
+
+#include <algorithm>
+
+namespace endstate::guard {
+
+namespace api = v1alpha1;
+using namespace std::chrono_literals;
+using reconcile::WallTime;
+
+namespace {
+
+constexpr std::int64_t buckets_per_window = 60;
+
+WallTime bucket_start(WallTime now, std::chrono::seconds window) {
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(now).time_since_epoch();
+  return WallTime(seconds - seconds % bucket_width(window));
+}
+
+}  // namespace
+
+std::chrono::seconds bucket_width(std::chrono::seconds window) {
+  return std::max(1s, std::chrono::seconds((window.count() + buckets_per_window - 1) / buckets_per_window));
+}
+
+bool counts(const api::LedgerBucket& bucket, std::chrono::seconds window, WallTime now) {
+  return bucket.start + bucket_width(window) > now - window;
+}
+
+std::int64_t sum(const std::vector<api::LedgerBucket>& buckets, std::chrono::seconds window, WallTime now) {
+  std::int64_t total = 0;
+  for (const auto& b : buckets)
+    if (counts(b, window, now)) total += b.used;
+  return total;
+}
+
+void put(std::vector<api::LedgerBucket>& buckets, std::chrono::seconds window, WallTime now, std::int64_t times) {
+  std::erase_if(buckets, [&](const api::LedgerBucket& b) { return !counts(b, window, now); });
+  const WallTime start = bucket_start(now, window);
+  if (buckets.empty() || buckets.back().start < start)
+    buckets.push_back({start, times});
+  else
+    buckets.back().used += times;
+}
+
+bool pull_back(std::vector<api::LedgerBucket>& buckets, std::chrono::seconds window, WallTime now) {
+  bool pulled = false;
+  for (auto& b : buckets) {
+    if (b.start <= now + bucket_width(window)) continue;
+    b.start = bucket_start(now, window);
+    pulled = true;
+  }
+  return pulled;
+}
+
+}  // namespace endstate::guard

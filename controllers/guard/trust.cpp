@@ -1,0 +1,74 @@
+#include "controllers/guard/trust.hpp"
+
+#include <algorithm>
+#include <set>
+
+#include "controllers/common/operation_name.hpp"
+#include "reconcile/json/encode.hpp"
+#include "reconcile/run/guard.hpp"
+
+namespace endstate::guard {
+
+namespace api = v1alpha1;
+using namespace std::chrono_literals;
+using reconcile::Text, reconcile::WallTime;
+
+namespace {
+
+constexpr auto slack = 60s;  // an operation's start and the ledger's time are told by two clocks when the leader changes between them
+
+std::string digest_of(api::GuardLedgerStatus ledger) {
+  ledger.digest = {};
+  return reconcile::hash_of(reconcile::encode(ledger));
+}
+
+struct Begun {
+  Text id, revision;
+  api::OperationType type{};
+  std::int64_t attempt = 0;
+  WallTime start{};
+};
+
+// Its id is what the guard would have made of it: only such an operation had a grant. A creation's start is told by the API server's
+// clock, so it says nothing.
+bool was_granted(const Begun& begun, const Text& machine_uid) {
+  if (begun.type == api::OperationType::create) return false;
+  const reconcile::PermitRequest request{
+      .operation = operation_name(begun.type), .subject_uid = machine_uid, .revision = begun.revision, .attempt = begun.attempt};
+  return begun.id == request.id();
+}
+
+std::vector<Begun> begun_on(const api::Machine& machine) {
+  std::vector<Begun> all;
+  if (const auto& o = machine.status.operation) all.push_back({o->id, o->revision, o->type, o->attempt, o->start_time});
+  if (const auto& o = machine.status.last_operation) all.push_back({o->id, o->revision, o->type, o->attempt, o->start_time});
+  return all;
+}
+
+std::optional<Doubt> is_old(const api::GuardLedgerStatus& ledger, const std::vector<reconcile::Ref<api::Machine>>& machines) {
+  std::set<std::string_view> known;
+  for (const auto& g : ledger.grants) known.insert(g.id.view());
+  for (const auto& machine : machines)
+    for (const auto& begun : begun_on(*machine))
+      if (begun.start > ledger.time + slack && !known.contains(begun.id.view()) && was_granted(begun, machine->metadata.uid))
+        return Doubt{api::reason::ledger_old, "it was written at " + reconcile::format_rfc3339(ledger.time) +
+                                                  " and doesn't know the grant by which machine " + machine->metadata.name.str() +
+                                                  " began at " + reconcile::format_rfc3339(begun.start)};
+  return std::nullopt;
+}
+
+}  // namespace
+
+void seal(api::GuardLedgerStatus& ledger, WallTime now) {
+  ledger.time = std::max<WallTime>(ledger.time, std::chrono::floor<std::chrono::seconds>(now));
+  ledger.digest = digest_of(ledger);
+}
+
+std::optional<Doubt> doubt_of(const api::GuardLedgerStatus& ledger, const std::vector<reconcile::Ref<api::Machine>>& machines) {
+  if (ledger.digest.empty() && ledger.time == WallTime{}) return std::nullopt;
+  if (!(ledger.digest == digest_of(ledger)))
+    return Doubt{api::reason::ledger_edited, "it was changed by somebody else than the operator: its digest doesn't match"};
+  return is_old(ledger, machines);
+}
+
+}  // namespace endstate::guard
