@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # lint.sh [STAGE...]: everything that can be said about the sources without running them; all stages run, then it fails if one did.
 #
-# Stages: format shell docs generated chart alerts tidy.
+# Stages: format shell docs seams generated chart alerts tidy.
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
-(($# > 0)) || set -- format shell docs generated chart alerts tidy
+(($# > 0)) || set -- format shell docs seams generated chart alerts tidy
 
 lint_format() { hack/format.sh --check; }
 
@@ -21,6 +21,8 @@ lint_docs() {
   hack/check_runbook.sh
   hack/check_docs.sh
 }
+
+lint_seams() { hack/check_seams.sh; }
 
 lint_generated() {
   hack/build.sh release endstate-generate

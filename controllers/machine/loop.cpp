@@ -275,7 +275,7 @@ std::function<Plan()> MachineLoop::observe_remains(const Snapshot& s, const Key&
   for (const auto& cluster : s.view.list<api::Cluster>("", key.name_space)) connections.insert(connection_of(*cluster));
   for (const auto& connection : connections)
     for (const auto& a : s.view.by_index<api::HostAssignment>(connection, assignments_by_name, key.str())) {
-      Remains r{.connection = connection, .assignment = a, .host = {}, .node = {}};
+      Remains r{.name_space = key.name_space, .connection = connection, .assignment = a, .host = {}, .node = {}};
       if (auto found = s.view.by_index<api::Host>("", hosts_by_uid, a->metadata.name); !found.empty()) r.host = found.front();
       if (!a->spec.node_name.empty()) r.node = s.view.get<Node>(connection, {}, a->spec.node_name);
       remains.push_back(std::move(r));

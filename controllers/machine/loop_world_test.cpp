@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 
+#include "controllers/guard/disruptive.hpp"
 #include "controllers/machine/testing.hpp"
 #include "reconcile/kube/url.hpp"
 #include "reconcile/run/body.hpp"
@@ -231,9 +232,10 @@ bool TestWorld::pass(const std::string& name, int die_after) {
     const auto verdict = guard ? guard(*last_plan.permit) : reconcile::Verdict(reconcile::Granted{last_plan.permit->id()});
     granted_now = std::holds_alternative<reconcile::Granted>(verdict);
     process.memory.refused.reset();
-    if (granted_now)
+    const auto same = [&](const reconcile::PermitRequest& r) { return r.id() == last_plan.permit->id(); };
+    if (granted_now && std::none_of(granted.begin(), granted.end(), same))
       granted.push_back(*last_plan.permit);
-    else
+    else if (!granted_now)
       process.memory.refused = std::get<reconcile::Refused>(verdict);
     process.memory.refused_at = now.mono;
   }
@@ -254,6 +256,7 @@ bool TestWorld::pass(const std::string& name, int die_after) {
       good = false;
       continue;
     }
+    if (!a.guarded && guard::disruptive(a)) throw std::logic_error("disruptive without a permit: " + a.why);
     if (dies()) return true;
     good = write(a, process) && good;
   }

@@ -98,7 +98,7 @@ api::ResolvedPackage resolve(const Package& package) {
 
 }  // namespace
 
-void Pass::assign(std::uint8_t stage, bool guarded, std::string_view grant) {
+void Pass::assign(std::uint8_t stage, std::string_view grant) {
   const api::Host& host = *(in.host ? in.host : in.candidate);
   api::HostAssignment a;
   if (assignment) a = *assignment;
@@ -109,7 +109,6 @@ void Pass::assign(std::uint8_t stage, bool guarded, std::string_view grant) {
   a.spec.packages.clear();
   for (const Package& package : in.packages) a.spec.packages.push_back(resolve(package));
   put_assignment(std::move(a), stage, "let host " + host.metadata.name.str() + " be revision " + revision);
-  out.actions.back().guarded = guarded;
 }
 
 void Pass::release(std::uint8_t stage) {
@@ -144,6 +143,7 @@ void Pass::put_assignment(api::HostAssignment a, std::uint8_t stage, std::string
   action.uid = a.metadata.uid;
   action.resource_version = a.metadata.resource_version;
   action.stage = stage;
+  action.guarded = true;                 // what a host may do is never changed without a permit
   action.tolerate_exists = !assignment;  // its name is the host's uid: a repeated create meets its own first one
   action.why = std::move(why);
   out.actions.push_back(std::move(action));

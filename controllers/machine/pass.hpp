@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "controllers/common/machine_state.hpp"
+#include "controllers/common/operation_name.hpp"
 #include "controllers/machine/plan.hpp"
 
 namespace endstate::machine {
@@ -66,10 +67,12 @@ struct Pass {
   // ---- writes ----
   // The guard is asked for it; false: it refused lately and is asked again later, blockedBy says so.
   bool ask(reconcile::PermitRequest request);
+  // What is under way goes on by its grant: asked for again it is the same one, and costs nothing.
+  bool hold(const api::Operation& op) { return ask(request(operation_name(op.type), op.revision, op.attempt)); }
   reconcile::PermitRequest request(std::string_view operation, std::string_view to_revision, std::int64_t attempt) const;
   void lock();  // writes the draft as the guarded first action; what it permits follows at stage 1
-  void assign(std::uint8_t stage, bool guarded, std::string_view grant);  // create or update of the assignment, as the spec wants
-  void release(std::uint8_t stage);  // the assignment's state becomes Released; one that is missing is made so
+  void assign(std::uint8_t stage, std::string_view grant);  // guarded: create or update of the assignment, as the spec wants
+  void release(std::uint8_t stage);  // guarded: the assignment's state becomes Released; one that is missing is made so
   void put_assignment(api::HostAssignment a, std::uint8_t stage, std::string why);
   void remove(const reconcile::Kind& kind, std::string connection, const reconcile::ObjectMeta& meta, std::uint8_t stage, std::string why);
   void free_host(const api::Host& host, std::uint8_t stage);
@@ -96,7 +99,7 @@ void end_operation(Pass& p, const api::Operation& op, api::OperationResult resul
 void plan_settle(Pass& p);                      // plan_settle.cpp: nothing is under way: open, close, finish a creation
 void plan_delete(Pass& p);                      // plan_delete.cpp
 bool drain(Pass& p, const api::Operation& op);  // plan_drain.cpp: true when nothing is left to wait for
-void isolate(Pass& p, std::uint8_t stage, bool guarded);
+void isolate(Pass& p, std::uint8_t stage);      //   guarded
 bool has_taint(const Node& node, std::string_view key);
 bool isolated_by_us(const Node& node);
 bool isolated_by_other(const Node& node);

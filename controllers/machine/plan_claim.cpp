@@ -48,7 +48,7 @@ void first_assignment(Pass& p, std::uint8_t stage) {
   const std::int64_t attempt = last && last->type == api::OperationType::create ? last->attempt + 1 : 0;
   auto request = p.request(api::operation::machine_create, {}, attempt);
   const std::string grant = request.id();
-  if (p.ask(std::move(request))) p.assign(stage, true, grant);
+  if (p.ask(std::move(request))) p.assign(stage, grant);
 }
 
 }  // namespace

@@ -68,16 +68,22 @@ bool is_marked(const api::Host& host) {
 }
 
 void remove_node(Pass& p, std::uint8_t stage) {
-  if (p.node_is == NodeIs::ours) p.remove(kind_of<Node>, p.in.connection, p.in.node->metadata, stage, "the machine of this node is gone");
+  if (p.node_is != NodeIs::ours) return;
+  p.remove(kind_of<Node>, p.in.connection, p.in.node->metadata, stage, "the machine of this node is gone");
+  p.out.actions.back().guarded = true;
 }
 
 // Everything is undone, or it never was done.
 void finish(Pass& p, bool wiped) {
   // The agent that comes back later must still find that it is released.
   const bool keep_assignment = !wiped && (p.in.host || p.in.former_host);
+  const bool disturbs = p.node_is == NodeIs::ours || (p.assignment && !keep_assignment);
+  if (disturbs && !p.ask(p.request(api::operation::machine_delete, {}, 0))) return;
   remove_node(p, 0);
-  if (p.assignment && !keep_assignment)
+  if (p.assignment && !keep_assignment) {
     p.remove(kind_of<api::HostAssignment>, p.in.connection, p.assignment->metadata, 0, "the host has nothing of the machine left");
+    p.out.actions.back().guarded = true;
+  }
   if (p.in.host) {
     if (keep_assignment && !is_marked(*p.in.host)) {
       mark_unwiped(p, *p.in.host, 1);
@@ -128,7 +134,7 @@ void begin(Pass& p) {
   const bool drains =
       p.in_service && p.node_is == NodeIs::ours && !p.machine.metadata.annotations.has(api::annotation::exclude_node_draining);
   if (drains) p.status.phase = api::MachinePhase::draining;
-  if (drains && !isolated_by_us(*p.in.node)) isolate(p, 1, true);
+  if (drains && !isolated_by_us(*p.in.node)) isolate(p, 1);
 }
 
 }  // namespace
@@ -144,6 +150,7 @@ void plan_delete(Pass& p) {
   const auto* op = p.operation(api::OperationType::delete_);
   if (!op) return begin(p);
   if (!p.assignment || p.assignment->spec.state != api::AssignmentState::released) {
+    if (!p.hold(*op)) return;
     if (!drain(p, *op)) {
       p.status.phase = api::MachinePhase::draining;
       return;
@@ -157,9 +164,20 @@ reconcile::Plan plan_remains(const std::vector<Remains>& remains, WallTime now) 
   reconcile::Plan out;
   for (const Remains& r : remains) {
     if (r.assignment->spec.state != api::AssignmentState::released || !is_wiped(*r.assignment)) continue;
+    if (out.permit) {  // one permit a pass: the next of them in the next one
+      out.again = std::chrono::milliseconds(1'000);
+      break;
+    }
+    out.permit = reconcile::PermitRequest{.cluster = {r.name_space, r.assignment->metadata.labels.get(api::label::cluster_name)},
+                                          .operation = api::operation::machine_delete,
+                                          .subject = {r.name_space, r.assignment->spec.node_name},
+                                          .subject_uid = r.assignment->spec.machine_uid,
+                                          .already_unavailable = true,
+                                          .lasts = std::chrono::seconds(60)};
     const auto remove = [&](const reconcile::Kind& kind, const reconcile::ObjectMeta& meta) {
       Action a{.verb = Verb::remove, .kind = &kind, .cluster = r.connection, .name_space = meta.name_space, .name = meta.name};
       a.uid = meta.uid;
+      a.guarded = true;
       a.why = "left behind by a machine that is gone, wiped now";
       out.actions.push_back(std::move(a));
     };

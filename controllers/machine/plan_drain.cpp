@@ -36,6 +36,7 @@ void evict(Pass& p, const Pod& pod) {
            .subresource = "eviction"};
   a.body = R"({"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":)" + quote(meta.name) + R"(,"namespace":)" +
            quote(meta.name_space) + R"(},"deleteOptions":{"preconditions":{"uid":)" + quote(meta.uid) + "}}}";
+  a.guarded = true;
   a.why = "evict " + meta.key().str();
   p.out.actions.push_back(std::move(a));
 }
@@ -132,7 +133,7 @@ bool drain(Pass& p, const api::Operation& op) {
   const WallTime start = op.drain_start_time == WallTime{} ? op.start_time : op.drain_start_time;
   if (!isolated_by_us(*p.in.node)) {
     p.condition(api::condition::drained, ConditionStatus::false_, reason::draining, "closing the node first");
-    isolate(p, 0, false);
+    isolate(p, 0);
     return false;
   }
   ask_for_pods(p);

@@ -143,12 +143,27 @@ bool is_open(const Pass& p) {
          node.metadata.annotations.get(api::annotation::machine_uid) == p.machine.metadata.uid.view();
 }
 
+// The spec's own taints can keep pods away from a node that they may come to now, or drive off those that are there.
+bool adds_closing_taint(const Pass& p, bool was_open) {
+  const auto& wanted = p.machine.spec.taints;
+  return std::any_of(wanted.begin(), wanted.end(), [&](const api::NodeTaint& t) {
+    return !has_wanted(*p.in.node, t) &&
+           (t.effect == api::TaintEffect::no_execute || (t.effect == api::TaintEffect::no_schedule && was_open));
+  });
+}
+
 bool open_node(Pass& p) {
   std::string body = opening_patch(p, *p.in.node, true);
   if (body.empty()) return is_open(p);
   const bool was_open = is_open(p);
-  p.out.actions.push_back(
-      node_patch(p, std::move(body), was_open ? "keep the labels and taints of the spec on the node" : "open the node for pods"));
+  Action a = node_patch(p, std::move(body), was_open ? "keep the labels and taints of the spec on the node" : "open the node for pods");
+  if (adds_closing_taint(p, was_open)) {
+    auto request = p.request(api::operation::close_scheduling, {}, p.machine.metadata.generation.value_or(0));
+    request.lasts = std::chrono::seconds(300);
+    if (!p.ask(std::move(request))) return was_open;
+    a.guarded = true;
+  }
+  p.out.actions.push_back(std::move(a));
   return was_open;  // labels and taints of the spec alone don't hold anything up
 }
 
@@ -158,10 +173,10 @@ void close_node(Pass& p) {
   p.out.actions.push_back(std::move(a));
 }
 
-void isolate(Pass& p, std::uint8_t stage, bool guarded) {
+void isolate(Pass& p, std::uint8_t stage) {
   Action a = node_patch(p, adding_patch(*p.in.node, api::taint::isolated, isolated_value), "no new pods, before those that run are moved");
   a.stage = stage;
-  a.guarded = guarded;
+  a.guarded = true;
   p.out.actions.push_back(std::move(a));
 }
 

@@ -230,7 +230,7 @@ TEST_CASE("progress waits, what matters is written at once") {
 
 TEST_CASE("what a machine that is gone left behind goes only when it was released and wiped") {
   const auto in = in_service();
-  Remains r{.connection = "", .assignment = in.assignment, .host = in.host, .node = in.node};
+  Remains r{.name_space = "default", .connection = "", .assignment = in.assignment, .host = in.host, .node = in.node};
   CHECK(plan_remains({r}, start).actions.empty());  // Active: a missing Machine alone never wipes a host
   r.assignment = changed<api::HostAssignment>(r.assignment, [](auto& a) { a.spec.state = api::AssignmentState::released; });
   CHECK(plan_remains({r}, start).actions.empty());  // its agent has not said that it is wiped

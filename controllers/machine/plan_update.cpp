@@ -34,7 +34,7 @@ void reassign_new(Pass& p) {
   const std::string grant = request.id();
   p.status.phase = api::MachinePhase::provisioning;
   if (!p.ask(std::move(request))) return;
-  p.assign(0, true, grant);
+  p.assign(0, grant);
   p.accept_retry(1);
 }
 
@@ -60,9 +60,9 @@ void begin(Pass& p) {
   p.lock();
   p.note(type == api::OperationType::rollback ? "RollingBack" : "Updating", "Update", "to revision " + p.revision);
   if (!drains)
-    p.assign(1, true, id);
+    p.assign(1, id);
   else if (!isolated_by_us(*p.in.node))
-    isolate(p, 1, true);
+    isolate(p, 1);
   p.accept_retry(2);
 }
 
@@ -94,11 +94,11 @@ void carry_on(Pass& p, const api::Operation& op) {
   p.again(op.deadline - p.now);
   if (!p.differs) return wait_for_gates(p, op);
   if (!p.resolved) return;
-  if (needs_drain(p)) {
-    p.status.phase = api::MachinePhase::draining;
-    if (!drain(p, op)) return;
-  }
-  p.assign(0, false, op.id);
+  const bool drains = needs_drain(p);
+  if (drains) p.status.phase = api::MachinePhase::draining;
+  if (!p.hold(op)) return;
+  if (drains && !drain(p, op)) return;
+  p.assign(0, op.id);
 }
 
 }  // namespace

@@ -55,7 +55,7 @@ class Actor::Pass : public std::enable_shared_from_this<Pass> {
       result_.failures.push_back({"ask the guard", Verb::get, nullptr, plan_.permit->subject.name, verdict.error()});
       refused_ = true;
     } else if (auto* no = std::get_if<Refused>(&*verdict)) {
-      actor_.metrics_.add("guard_refusals_total", "Permits that were refused, by who said no.",
+      actor_.metrics_.add("permits_refused_total", "Permits that were refused, by who said no.",
                           {{"kind", no->kind.view()}, {"name", no->name.view()}, {"reason", no->reason.view()}});
       result_.refused = std::move(*no);
       refused_ = true;
@@ -109,9 +109,21 @@ class Actor::Pass : public std::enable_shared_from_this<Pass> {
   std::uint8_t stage_of_flight() const { return current_.value_or(todo_[at_]->stage); }
 
   void act(const Action& a) {
+    if (is_unguarded(a))
+      return later(
+          [this, &a] { acted(a, fail(Code::invalid, "disruptive, and without a permit: not sent; this is a bug of the loop"), {}); });
     auto call = call_for(a);
     if (!call) return later([this, &a, error = call.error()] { acted(a, fail(error), {}); });
     send(a.kind->resource, std::move(*call), [this, &a](Result<void> end, const std::string& body) { acted(a, std::move(end), body); });
+  }
+  bool is_unguarded(const Action& a) {
+    if (!actor_.options_.disruptive || (a.guarded && result_.granted) || !actor_.options_.disruptive(a)) return false;
+    actor_.log_(
+        Level::error, "a loop would disturb without a permit",
+        {{"loop", std::string(order_.loop)}, {"write", what_of(a.verb, *a.kind->resource, {a.name_space, a.name}, a.subresource.view())}});
+    actor_.metrics_.add("unguarded_total", "Disruptive writes without a permit, which were not sent: bugs of a loop.",
+                        {{"loop", order_.loop}, {"verb", verb_name(a.verb)}, {"resource", a.kind->resource->plural}});
+    return true;
   }
   Result<Call> call_for(const Action& a) const {
     Call c{.cluster = a.cluster,

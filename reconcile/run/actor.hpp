@@ -6,6 +6,9 @@
 //   2. a status that is a lock (`first`); if it can't be written, nothing else is
 //   3. the actions, stage by stage, at most `writes_per_pass` at a time, at most 100; a stage after one that failed is not begun
 //   4. the status
+// What the program calls disruptive (ActorOptions::disruptive) goes out only as a guarded action under a permit that was granted. Another
+// is a bug of its loop: it is not sent, logged as an error, counted (P_unguarded_total), and fails its stage.
+//
 // Every write is preceded by the question whether we may still act; if not, it is Code::fenced and not sent. It ends before another
 // leader can begin.
 //
@@ -61,6 +64,7 @@ struct ActResult {
 
 struct ActorOptions {
   const Leadership* lease = nullptr;
+  std::function<bool(const Action&)> disruptive{};  // null: nothing is
   int writes_per_pass = 16;
   std::chrono::milliseconds write_timeout{30'000};
 };

@@ -96,7 +96,7 @@ struct Manager::Impl {
         options(std::move(o)),
         metrics(m),
         log(std::move(l)),
-        actor(e, c, guard, {.lease = options.lease, .writes_per_pass = options.writes_per_pass}, m, log),
+        actor(e, c, guard, {.lease = options.lease, .disruptive = options.disruptive, .writes_per_pass = options.writes_per_pass}, m, log),
         connections(e, {.probe_period = options.probe_period, .probe_timeout = options.probe_timeout},
                     {.connected = [this](const std::string& id) { on_connected(id); },
                      .disconnected = [this](const std::string& id) { on_disconnected(id); },

@@ -47,12 +47,13 @@
 namespace reconcile {
 
 struct ManagerOptions {
-  std::string program = "reconcile";  // field managers "<program>-<loop>", the events' reportingController "<program>-<loop>"
-  std::string instance{};             // the events' reportingInstance
-  const Leadership* lease = nullptr;  // null: always leading (tests, tools)
-  std::vector<Source> also_watch{};   // what the guard reads; `keys` may be null
-  int passes = 64;                    // in flight at once, of all loops (what only waits for its cache is not counted)
-  int writes_per_pass = 16;           // in flight at once, of one pass
+  std::string program = "reconcile";                // field managers "<program>-<loop>", the events' reportingController "<program>-<loop>"
+  std::string instance{};                           // the events' reportingInstance
+  const Leadership* lease = nullptr;                // null: always leading (tests, tools)
+  std::vector<Source> also_watch{};                 // what the guard reads; `keys` may be null
+  std::function<bool(const Action&)> disruptive{};  // what only a permit allows (actor.hpp); null: nothing
+  int passes = 64;                                  // in flight at once, of all loops (what only waits for its cache is not counted)
+  int writes_per_pass = 16;                         // in flight at once, of one pass
   std::chrono::milliseconds gap{200};
   std::chrono::milliseconds stale_limit{300'000};
   std::chrono::milliseconds probe_period{10'000}, probe_timeout{5'000};

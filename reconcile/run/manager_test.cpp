@@ -163,7 +163,7 @@ TEST_CASE("manager: what the guard refuses is not done, is told, and is done whe
   REQUIRE(world.run_until([&] { return complete(api, "w"); }, 20s));
   world.run_for(10s);
   CHECK_FALSE(widget(api, "w")["status"].contains("blockedBy"));
-  CHECK(p.metrics.text().find("toy_guard_refusals_total{kind=\"ToyBudget\",name=\"night\",reason=\"Closed\"}") != std::string::npos);
+  CHECK(p.metrics.text().find("toy_permits_refused_total{kind=\"ToyBudget\",name=\"night\",reason=\"Closed\"}") != std::string::npos);
 }
 
 TEST_CASE("manager: permits are asked for in groups") {

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "controllers/cluster/loop.hpp"
+#include "controllers/guard/disruptive.hpp"
 #include "controllers/guard/ledger_guard.hpp"
 #include "controllers/guard/loop.hpp"
 #include "controllers/machine/loop.hpp"
@@ -48,7 +49,8 @@ struct Operator {
                 {.program = "endstate",
                  .instance = options.identity,
                  .lease = &leadership,
-                 .also_watch = guard::LedgerGuard::sources()},
+                 .also_watch = guard::LedgerGuard::sources(),
+                 .disruptive = guard::disruptive},
                 metrics, log),
         exporter(env, caches, metrics, [this] { return leadership.may_act(env.now().mono); }) {
     metrics.set("build_info", "1: the version that runs.", {{"version", version}}, 1);

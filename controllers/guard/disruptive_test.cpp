@@ -1,0 +1,97 @@
+#include "controllers/guard/disruptive.hpp"
+
+#include <catch2/catch.hpp>
+
+#include "apis/v1alpha1/machine.hpp"
+#include "controllers/common/indexes.hpp"
+#include "reconcile/json/patch.hpp"
+#include "reconcile/kube/core.hpp"
+
+using namespace endstate;
+using guard::disruptive;
+using reconcile::Action, reconcile::JsonPatch, reconcile::kind_of, reconcile::Verb;
+namespace api = v1alpha1;
+
+namespace {
+
+template <class T>
+Action of(Verb verb, std::string body = "{}", std::string_view subresource = {}) {
+  return {.verb = verb, .kind = &kind_of<T>, .name = "x", .subresource = subresource, .body = std::move(body)};
+}
+bool node(const std::string& patch) { return disruptive(of<reconcile::Node>(Verb::json_patch, patch)); }
+std::string taint(std::string_view key, std::string_view effect) {
+  return R"({"key":")" + std::string(key) + R"(","effect":")" + std::string(effect) + "\"}";
+}
+JsonPatch opening() {
+  return JsonPatch()
+      .test("/spec/taints/1/key", R"("endstate.dev/not-ready")")
+      .test("/spec/taints/1/effect", R"("NoSchedule")")
+      .remove("/spec/taints/1");
+}
+
+}  // namespace
+
+TEST_CASE("what is done to pods disturbs, whatever it is", "[guard][disruptive]") {
+  CHECK(disruptive(of<reconcile::Pod>(Verb::create, "{}", "eviction")));
+  for (const auto verb : {Verb::create, Verb::apply, Verb::update, Verb::merge_patch, Verb::json_patch, Verb::remove})
+    CHECK(disruptive(of<reconcile::Pod>(verb)));
+}
+
+TEST_CASE("what a host may do is not changed without a permit; what its agent said may be", "[guard][disruptive]") {
+  for (const auto verb : {Verb::create, Verb::apply, Verb::update, Verb::merge_patch, Verb::json_patch, Verb::remove})
+    CHECK(disruptive(of<api::HostAssignment>(verb)));
+  CHECK_FALSE(disruptive(of<api::HostAssignment>(Verb::merge_patch, "{}", "status")));
+  CHECK_FALSE(disruptive(of<api::Host>(Verb::merge_patch)));
+  CHECK(disruptive(of<api::Host>(Verb::remove)));
+}
+
+TEST_CASE("wishes and records disturb nothing", "[guard][disruptive]") {
+  for (const auto verb : {Verb::create, Verb::apply, Verb::update, Verb::merge_patch, Verb::json_patch, Verb::remove})
+    CHECK_FALSE(disruptive(of<api::Machine>(verb)));
+  CHECK_FALSE(disruptive(of<api::Machine>(Verb::apply, "{}", "status")));
+}
+
+TEST_CASE("a kind that nobody has judged disturbs", "[guard][disruptive]") {
+  CHECK(disruptive(of<reconcile::Lease>(Verb::remove)));
+  CHECK(disruptive(of<reconcile::ConfigMap>(Verb::merge_patch)));
+}
+
+TEST_CASE("nodes: what closes them, drives pods off, or isn't known", "[guard][disruptive]") {
+  for (const auto verb : {Verb::create, Verb::apply, Verb::update, Verb::remove}) CHECK(disruptive(of<reconcile::Node>(verb)));
+  CHECK(disruptive(of<reconcile::Node>(Verb::json_patch, "[]", "status")));
+  CHECK(node(JsonPatch().add("/spec/taints/-", taint("endstate.dev/isolated", "NoSchedule")).str()));
+  CHECK(node(JsonPatch().add("/spec/taints", "[" + taint("endstate.dev/not-ready", "NoSchedule") + "]").str()));
+  CHECK(node(JsonPatch().add("/spec/taints/-", taint("gpu", "NoExecute")).str()));
+  CHECK(node(JsonPatch().add("/spec/taints/-", taint("gpu", "NoSchedule")).str()));
+  CHECK(node(JsonPatch().add("/spec/taints", "[" + taint("a", "PreferNoSchedule") + "," + taint("b", "NoSchedule") + "]").str()));
+  CHECK(node(JsonPatch().replace("/spec/taints/0/effect", R"("NoExecute")").str()));
+  CHECK(node(JsonPatch().replace("/spec/unschedulable", "true").str()));
+  CHECK(node(JsonPatch().add("/spec", "{}").str()));
+  CHECK(node(JsonPatch().replace("/metadata/ownerReferences", "[]").str()));
+  CHECK(node(R"([ { "op" : "add" , "path" : "/spec/taints/-" , "value" : { "effect" : "No\u0053chedule" } } ])"));
+  CHECK(node(R"([{"op":"move","from":"/metadata/labels/x","path":"/spec/taints/-"}])"));
+  CHECK(node("{}"));
+  CHECK(node("not json"));
+  CHECK(node("[1]"));
+  CHECK(disruptive(of<reconcile::Node>(Verb::merge_patch, R"({"spec":{"unschedulable":true}})")));
+  CHECK(disruptive(of<reconcile::Node>(Verb::merge_patch, R"({"metadata":{},"spec":{}})")));
+}
+
+TEST_CASE("nodes: labels, annotations, and opening", "[guard][disruptive]") {
+  CHECK_FALSE(node(JsonPatch().add("/metadata/labels/a", R"("b")").add("/metadata/annotations", "{}").remove("/metadata/labels/c").str()));
+  CHECK_FALSE(disruptive(of<reconcile::Node>(Verb::merge_patch, R"({"metadata":{"labels":{"a":"b"}}})")));
+  CHECK_FALSE(node(opening().str()));
+  CHECK_FALSE(node(opening().add("/spec/taints/-", taint("gpu", "NoSchedule")).str()));
+  CHECK_FALSE(node(JsonPatch().add("/spec/taints/-", taint("gpu", "PreferNoSchedule")).str()));
+  CHECK(node(opening().add("/spec/taints/-", taint("gpu", "NoExecute")).str()));
+  CHECK(node(
+      opening().add("/spec/taints/-", taint("endstate.dev/isolated", "NoSchedule")).str()));  // opened with one hand, closed with the other
+  // What only looks like an opening isn't one.
+  CHECK(
+      node(JsonPatch().test("/spec/taints/1/key", R"("endstate.dev/not-ready")").add("/spec/taints/-", taint("gpu", "NoSchedule")).str()));
+  CHECK(node(JsonPatch()
+                 .test("/spec/taints/1/key", R"("endstate.dev/not-ready")")
+                 .remove("/spec/taints/0")
+                 .add("/spec/taints/-", taint("gpu", "NoSchedule"))
+                 .str()));
+}
