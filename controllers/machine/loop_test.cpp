@@ -669,6 +669,28 @@ TEST_CASE_METHOD(Ready, "what the agent says of the host is kept with the Host")
   CHECK(write_kinds["patch hosts/status"] == 1);
 }
 
+TEST_CASE_METHOD(Ready, "reboots that nobody asked for are counted, until the machine gets another revision") {
+  CHECK(m("m1")->status.boot_id == "b1");
+  CHECK(m("m1")->status.restarts == 0);
+  for (const char* boot : {"b2", "b3"}) {
+    its_host().boot = boot;
+    for (int i = 0; i < 4; ++i) step();
+  }
+  CHECK(m("m1")->status.boot_id == "b3");
+  CHECK(m("m1")->status.restarts == 2);
+  package("k-reboot", "Reboot");
+  want("m1", "k-reboot", "rev2");
+  step();
+  REQUIRE(m("m1")->status.operation);
+  its_host().boot = "b4";  // the package's own
+  REQUIRE(settle([&] { return running("m1", "rev2"); }, 60));
+  CHECK(m("m1")->status.restarts == 0);
+  CHECK(m("m1")->status.boot_id == "b4");
+  its_host().boot = "b5";
+  for (int i = 0; i < 4; ++i) step();
+  CHECK(m("m1")->status.restarts == 1);
+}
+
 TEST_CASE("a slow creation shows its progress, and its deadline") {
   TestWorld w;
   w.package("k-1");

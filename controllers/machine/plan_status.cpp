@@ -81,6 +81,27 @@ void show_revision(Pass& p) {
     p.status.revision = p.assignment->spec.revision;
 }
 
+bool reboot_asked(const api::HostAssignment& a) {
+  for (const auto& r : a.spec.requests)
+    if (r.type == api::RequestType::reboot) return true;
+  return false;
+}
+
+// Reboots that nobody asked for, since the machine was given its revision: its set's rollout judges the revision by them. What happens
+// while something is done to the machine belongs to that (a package may need a reboot). Last, as it must cost no write of its own: a
+// boot that wasn't known yet goes out with the next status that is written anyway.
+void show_boot(Pass& p) {
+  const auto& before = p.machine.status;
+  if (!(p.status.revision == before.revision)) p.status.restarts = 0;
+  if (!p.assignment || !p.assignment->status.agent || p.status.operation) return;
+  const auto& boot = p.assignment->status.agent->boot_id;
+  if (boot.empty() || before.boot_id == boot) return;
+  const bool settled = !before.operation && !before.boot_id.empty() && p.status.revision == before.revision;
+  if (settled && !reboot_asked(*p.assignment)) ++p.status.restarts;
+  if (before.boot_id.empty() && p.status == before) return;
+  p.status.boot_id = boot;
+}
+
 struct Verdict {
   ConditionStatus status;
   std::string_view why;
@@ -156,8 +177,9 @@ std::chrono::milliseconds settle(const api::MachineStatus& before, const api::Ma
   const bool step = before.phase != after.phase && !(is_early(before.phase) && is_early(after.phase));
   const auto turned = [&](std::string_view type) { return status_of(before, type) != status_of(after, type); };
   if (step || lock_of(before) != lock_of(after) || before.last_operation != after.last_operation || before.revision != after.revision ||
-      before.node_ref != after.node_ref || turned(api::condition::ready) || turned(api::condition::stalled) ||
-      turned(api::condition::paused) || turned(api::condition::scheduling_open) || turned(api::condition::deleting))
+      before.restarts != after.restarts || before.node_ref != after.node_ref || turned(api::condition::ready) ||
+      turned(api::condition::stalled) || turned(api::condition::paused) || turned(api::condition::scheduling_open) ||
+      turned(api::condition::deleting))
     return {};
   // Gates that an open machine waits on are judged by how long they have stood: their turn must be written when it is seen.
   for (const Condition& c : after.conditions)
@@ -174,6 +196,7 @@ void finish_status(Pass& p) {
   show_packages(p);
   show_revision(p);
   summarize(p);
+  show_boot(p);
 }
 
 std::chrono::milliseconds settle_for(const Pass& p) { return settle(p.machine.status, p.status); }
