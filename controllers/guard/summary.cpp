@@ -121,12 +121,15 @@ void judge_trust(api::ChangeBudgetStatus& status, const BudgetInput& in, reconci
     plan.events.push_back({.warning = true, .reason = reason, .action = "Distrust", .note = std::string_view(message).substr(0, 1024)});
 }
 
-void set_conditions(api::ChangeBudgetStatus& status, const BudgetInput& in, const std::string& stalled) {
+// `wrong`: a schedule that can't be judged; `missing`: a MetricSource that a check names and that isn't there.
+void set_conditions(api::ChangeBudgetStatus& status, const BudgetInput& in, const std::string& wrong, const std::string& missing) {
   using enum reconcile::ConditionStatus;
+  const auto& stalled = wrong.empty() ? missing : wrong;
+  const auto why = wrong.empty() ? api::reason::metric_source_not_found : api::reason::schedule_invalid;
   const bool good = stalled.empty();
-  set(status, in, api::condition::ready, good ? true_ : false_, good ? api::reason::ready : api::reason::schedule_invalid, stalled);
+  set(status, in, api::condition::ready, good ? true_ : false_, good ? api::reason::ready : why, stalled);
   set(status, in, api::condition::reconciling, false_, api::reason::up_to_date, {});
-  set(status, in, api::condition::stalled, good ? false_ : true_, good ? api::reason::not_stalled : api::reason::schedule_invalid, stalled);
+  set(status, in, api::condition::stalled, good ? false_ : true_, good ? api::reason::not_stalled : why, stalled);
 }
 
 }  // namespace
@@ -141,12 +144,15 @@ reconcile::Plan plan_summary(const BudgetInput& in) {
     for (const auto& limit : budget.spec.limits) status.usage.push_back(usage_of(in, account, limit));
     put_breakers(status, in, account);
   }
-  status.checks = budget.status.checks;
+  auto checks = plan_checks(budget, in.checked, in.answers, in.now);
+  const bool answered = !(checks.status == budget.status.checks);
+  status.checks = std::move(checks.status);
   auto schedules = look_at_schedules(in);
   status.schedules = std::move(schedules.all);
-  set_conditions(status, in, schedules.wrong);
+  set_conditions(status, in, schedules.wrong, checks.missing);
 
   reconcile::Plan plan;
+  plan.queries = std::move(checks.queries);
   judge_trust(status, in, plan);
   // The annotation that resets a breaker is one-shot: it goes when the ledger says that the breaker is closed.
   const auto asked = budget.metadata.annotations.get(api::annotation::reset_breaker);
@@ -163,13 +169,15 @@ reconcile::Plan plan_summary(const BudgetInput& in) {
          .uid = budget.metadata.uid,
          .resource_version = budget.metadata.resource_version,
          .why = "the breaker is closed"});
-  plan.status = reconcile::StatusWrite{.kind = &reconcile::kind_of<api::ChangeBudget>,
-                                       .key = budget.metadata.key(),
-                                       .uid = budget.metadata.uid,
-                                       .resource_version = budget.metadata.resource_version,
-                                       .status = reconcile::encode(status),
-                                       .changed = !reconcile::same(status, budget.status),
-                                       .settle = budget.status.observed_generation == budget.metadata.generation ? settle : 0s};
+  plan.status =
+      reconcile::StatusWrite{.kind = &reconcile::kind_of<api::ChangeBudget>,
+                             .key = budget.metadata.key(),
+                             .uid = budget.metadata.uid,
+                             .resource_version = budget.metadata.resource_version,
+                             .status = reconcile::encode(status),
+                             .changed = !reconcile::same(status, budget.status),
+                             // What the guard decides by is not only for people: an answer is stored when it is counted.
+                             .settle = budget.status.observed_generation == budget.metadata.generation && !answered ? settle : 0s};
   if (is_busy(status)) plan.again = settle;  // windows empty by time alone
   if (schedules.turns) {
     const auto wait = std::clamp(std::chrono::ceil<std::chrono::milliseconds>(*schedules.turns - in.now), std::chrono::milliseconds(1'000),
@@ -178,6 +186,7 @@ reconcile::Plan plan_summary(const BudgetInput& in) {
   } else if (!plan.again && reconcile::is_false(status.conditions, api::condition::ledgers_trusted)) {
     plan.again = std::chrono::milliseconds(60'000);
   }
+  if (checks.again && (!plan.again || *checks.again < *plan.again)) plan.again = *checks.again;
   return plan;
 }
 

@@ -5,6 +5,7 @@
 
 #include "apis/v1alpha1/cluster.hpp"
 #include "apis/v1alpha1/policy.hpp"
+#include "controllers/guard/checks.hpp"
 #include "controllers/guard/schedule.hpp"
 #include "reconcile/cache/view.hpp"
 #include "reconcile/run/loop.hpp"
@@ -17,8 +18,10 @@ struct BudgetInput {
     reconcile::Key cluster;
     reconcile::Ref<v1alpha1::GuardLedger> ledger;  // null: nothing was granted there yet
   };
-  std::vector<Account> accounts;  // of the clusters that it selects, by key
-  std::vector<ZoneFacts> zones;   // that its schedules name
+  std::vector<Account> accounts;        // of the clusters that it selects, by key
+  std::vector<ZoneFacts> zones;         // that its schedules name
+  std::vector<CheckedCluster> checked;  // the same clusters, with what breaker.checks ask; none without a breaker
+  Answers answers;
   reconcile::WallTime now{};
 };
 
