@@ -32,6 +32,11 @@ may $operator update leases.coordination.k8s.io -n endstate-system
 may $operator create events.events.k8s.io -n default
 may $operator get secrets -n default
 may_not $operator list secrets -n default
+may $operator create jobs.batch -n default
+may_not $operator list jobs.batch -n default
+may_not $operator patch jobs.batch -n default
+may $operator patch metricsources.endstate.dev -n default --subresource=status
+may_not $operator patch metricsources.endstate.dev -n default
 may_not $operator update leases.coordination.k8s.io -n kube-node-lease
 may_not $operator delete pods -n default
 may_not $operator create nodes
