@@ -108,7 +108,7 @@ check "one machine has it, still" one_machine
 check "the source says so" until_ 90 condition_has metricsource/prometheus Reachable "False NotReachable"
 e2e/kubernetes/prometheus.sh up >/dev/null
 # What isn't Prometheus' API: its own web page, in HTML.
-source_at "$prometheus/graph?"
+source_at "$prometheus/classic/graph?"
 retry
 check "HTML is told" until_ 60 condition_has machineset/pool Stalled "HTML"
 source_at "$prometheus"
