@@ -1,10 +1,10 @@
 # The front door. Every target is one script, which says in its head what it takes from the environment; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build up down demo test chaos bench lint format generate
-export SIM_HOSTS ENDSTATE_KUBECONFIG ENDSTATE_KUBE_BIN_DIR
+.PHONY: help setup build up down demo test chaos e2e bench lint format generate
+export SIM_HOSTS E2E_HOSTS E2E_LANES ENDSTATE_KUBECONFIG ENDSTATE_KUBE_BIN_DIR
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what is missing: Debian packages, Kubernetes binaries (from Go modules)
 	@hack/setup.sh
@@ -31,7 +31,13 @@ chaos: ## kill the operator CHAOS_KILLS=50 times in the middle of rollouts; an o
 	@hack/setup.sh --without-helm
 	@e2e/chaos/run.sh
 
-bench: build ## measure speed, memory and API writes with 2,000 simulated hosts
+e2e: ## stories on a real API server with E2E_HOSTS=1000 simulated hosts; E2E_LANES="rollouts"
+	@hack/setup.sh --without-helm
+	@e2e/run.sh
+
+bench: build ## measure speed, memory and API writes with 2,000 simulated hosts, and what plans over 10,000 machines cost
+	@hack/build.sh release plan_bench
+	@build/release/plan_bench
 	@e2e/bench/run.sh
 
 lint: ## format, clang-tidy, shellcheck, chart, and that generated files are fresh

@@ -51,7 +51,7 @@ check_targets() {
   local page=$1 target
   while IFS= read -r target; do
     grep -qE "^$target:" Makefile || complain "$page: the Makefile has no target $target"
-  done < <(grep -oE '(^|`|[A-Z_]+=[^ ]+ )make [a-z]+' "$page" | sed 's/.*make //' | sort -u)
+  done < <(grep -oE '(^|`|[A-Z_]+=[^ ]+ )make [a-z0-9]+' "$page" | sed 's/.*make //' | sort -u)
 }
 
 for page in "${pages[@]}"; do

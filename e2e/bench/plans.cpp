@@ -1,0 +1,120 @@
+// plan_bench: what planning costs, and how many writes a rollout costs, without an API server. One row a figure, as e2e/bench/run.sh prints
+// them; never judges: a slow machine is no failure. PLAN_BENCH_MACHINES (default 10000).
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <functional>
+#include <vector>
+
+#include "e2e/bench/table_world.hpp"
+
+namespace {
+
+using namespace endstate;
+using namespace std::chrono_literals;
+
+double cpu_ms() {
+  timespec t{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) * 1e3 + static_cast<double>(t.tv_nsec) / 1e6;
+}
+
+// Pushes everything else out of the caches: 64 MiB is more than any last level that this runs on.
+void cool_down() {
+  static std::vector<char> block(64U << 20U);
+  for (std::size_t i = 0; i < block.size(); i += 64) block[i] = static_cast<char>(block[i] + 1);
+}
+
+// The median of CPU times; others use the machine too.
+double measure(bool cold, const std::function<void()>& work) {
+  std::vector<double> times;
+  for (int i = 0; i < 15; ++i) {
+    if (cold) cool_down();
+    const auto began = cpu_ms();
+    work();
+    times.push_back(cpu_ms() - began);
+  }
+  std::sort(times.begin(), times.end());
+  return times[times.size() / 2];
+}
+
+void row(double value, double target, const char* unit, const char* text) {
+  std::printf("  %-46s %9.2f %-12s target <= %-7g ratio %.2f\n", text, value, unit, target, value / target);
+}
+
+void plan_rows(const bench::TableWorld& world, const std::string& when) {
+  const auto snapshot = world.set_snapshot();
+  const auto once = [&] { (void)machine_set::plan(snapshot); };
+  row(measure(false, once), 5, "ms", ("plan of the set, " + when + ", warm").c_str());
+  row(measure(true, once), 5, "ms", ("plan of the set, " + when + ", cold").c_str());
+}
+
+// A ledger as full as it can be: 3,000 grants, every bucket of every window.
+guard::Snapshot full_ledger(const bench::TableWorld& world, std::size_t machines) {
+  auto s = world.guard_snapshot();
+  s.ledger.grants.clear();
+  s.ledger.windows.clear();
+  for (std::size_t i = 0; i < std::min<std::size_t>(2'900, machines / 4); ++i) {
+    const auto r = world.request(i);
+    s.ledger.grants.push_back({.id = reconcile::Text(r.id()),
+                               .machine_uid = r.subject_uid,
+                               .machine = r.subject.name,
+                               .operation = r.operation,
+                               .revision = r.revision,
+                               .domain = r.domain,
+                               .limits = {"default/updates"},
+                               .grant_time = s.now,
+                               .expire_time = s.now + 1h});
+  }
+  for (const auto& budget : s.budgets)
+    for (const auto& limit : budget->spec.limits)
+      for (const auto& w : limit.windows) {
+        v1alpha1::LedgerWindow window{.budget = budget->metadata.name, .limit = limit.name, .duration = w.duration};
+        for (int b = 59; b >= 0; --b) window.buckets.push_back({s.now - w.duration * b / 60, 10});
+        s.ledger.windows.push_back(std::move(window));
+      }
+  return s;
+}
+
+void guard_rows(const bench::TableWorld& world, std::size_t machines) {
+  auto s = full_ledger(world, machines);
+  auto roomy = *s.budgets.front();
+  roomy.spec.max_unavailable = reconcile::IntOrPercent{100, true};  // everything is looked at, nothing ends early by a refusal
+  roomy.spec.limits.front().max_concurrent = reconcile::IntOrPercent{100, true};
+  s.budgets.front() = std::make_shared<v1alpha1::ChangeBudget>(roomy);
+  std::vector<reconcile::PermitRequest> requests;
+  for (std::size_t i = 0; i < 50; ++i) requests.push_back(world.request(machines - 1 - i));
+  const auto once = [&] { (void)guard::decide(s, requests); };
+  row(measure(false, once), 5, "ms", "guard: 50 requests, a full ledger, warm");
+  row(measure(true, once), 5, "ms", "guard: 50 requests, a full ledger, cold");
+}
+
+}  // namespace
+
+int main() {
+  const char* given = std::getenv("PLAN_BENCH_MACHINES");  // NOLINT(concurrency-mt-unsafe): one thread
+  const auto machines = std::clamp<std::size_t>(given != nullptr ? std::strtoull(given, nullptr, 10) : 10'000, 100, 100'000);
+  std::printf("plans over %zu machines, CPU of one thread:\n", machines);
+  bench::TableWorld world(machines);
+  plan_rows(world, "at rest");
+  world.change("v1");
+  for (int i = 0; i < 25; ++i) world.tick();  // until the status speaks of the new template
+  while (world.share_updated() < 0.5 && world.time() < 24h) world.tick();
+  plan_rows(world, "half rolled out");
+  guard_rows(world, machines);
+  while (!world.complete() && world.time() < 24h) world.tick();
+  if (!world.complete()) {
+    std::fprintf(stderr, "plan_bench: the rollout does not end\n");
+    return 1;
+  }
+  const auto& w = world.writes();
+  const auto each = [&](std::int64_t n) { return static_cast<double>(n) / static_cast<double>(machines); };
+  std::printf("a rollout of a RestartService package over %zu machines, played by the plans (%lld s of its own time):\n", machines,
+              static_cast<long long>(std::chrono::floor<std::chrono::seconds>(world.time()).count()));
+  row(each(w.total()), 5, "writes", "writes of the operator a machine");
+  std::printf("    of these: wish %.2f, lock %.2f, assignment %.2f, progress %.2f, end %.2f, ledger %.3f, set %.3f, others %.4f\n",
+              each(w.machine_specs), each(w.machine_locks), each(w.assignments), each(w.machine_progress), each(w.machine_ends),
+              each(w.ledger), each(w.set), each(w.others));
+  return 0;
+}
