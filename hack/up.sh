@@ -99,6 +99,8 @@ endstate runs. Try next:
   $kubectl scale machineset workers --replicas 150
   # what the operator says of itself
   curl -s http://$operator_address/metrics
+  # the same in a Prometheus, with endstate's alerts: http://127.0.0.1:$((PORT_BASE + 90))
+  e2e/kubernetes/prometheus.sh up
 
   make demo     plays the whole story
   make down     stops what this started

@@ -12,9 +12,9 @@ namespace {
 
 constexpr std::chrono::seconds look_again{1};  // for the first time after taking over, and until the caches are filled
 
-const reconcile::Kind* const kinds[] = {&reconcile::kind_of<api::Cluster>, &reconcile::kind_of<api::MachineSet>,
-                                        &reconcile::kind_of<api::Machine>, &reconcile::kind_of<api::Host>,
-                                        &reconcile::kind_of<api::ChangeBudget>};
+const reconcile::Kind* const kinds[] = {&reconcile::kind_of<api::Cluster>,      &reconcile::kind_of<api::MachineSet>,
+                                        &reconcile::kind_of<api::Machine>,      &reconcile::kind_of<api::Host>,
+                                        &reconcile::kind_of<api::ChangeBudget>, &reconcile::kind_of<api::MetricSource>};
 
 }  // namespace
 
@@ -44,7 +44,8 @@ void StateExporter::count() {
                                                    .sets = caches_.list<api::MachineSet>(""),
                                                    .machines = caches_.list<api::Machine>(""),
                                                    .hosts = caches_.list<api::Host>(""),
-                                                   .budgets = caches_.list<api::ChangeBudget>("")});
+                                                   .budgets = caches_.list<api::ChangeBudget>(""),
+                                                   .sources = caches_.list<api::MetricSource>("")});
   counting_ = env_.compute([this, records]() -> std::function<void()> {
     auto families = std::make_shared<std::vector<reconcile::GaugeFamily>>(state_metrics(*records));
     return [this, families] { show(*families); };

@@ -32,6 +32,7 @@ struct World {
     caches.watch("", {.kind = &reconcile::kind_of<api::MachineSet>});
     caches.watch("", {.kind = &reconcile::kind_of<api::Machine>});
     caches.watch("", {.kind = &reconcile::kind_of<api::ChangeBudget>});
+    caches.watch("", {.kind = &reconcile::kind_of<api::MetricSource>});
     if (all_caches) caches.watch("", {.kind = &reconcile::kind_of<api::Host>});
   }
   void machine(const std::string& name, reconcile::Verb verb = reconcile::Verb::create) {

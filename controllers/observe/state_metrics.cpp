@@ -196,6 +196,7 @@ struct ConditionFamilies {
   Family stalled{"object_stalled",
                  "1: the object doesn't go on without somebody. Machines are counted by machines_stalled.",
                  {"kind", "namespace", "name", "reason"}};
+  Family reachable{"metric_source_reachable", "1: that MetricSource answers; 0: it doesn't, or isn't known to.", {"namespace", "name"}};
 };
 
 void add_stalled(Family& out, std::string_view kind, const reconcile::ObjectMeta& meta, const std::vector<api::Condition>& conditions) {
@@ -212,6 +213,11 @@ void count_conditions(const Records& in, ConditionFamilies& out) {
   }
   for (const auto& s : in.sets) add_stalled(out.stalled, "MachineSet", s->metadata, s->status.conditions);
   for (const auto& b : in.budgets) add_stalled(out.stalled, "ChangeBudget", b->metadata, b->status.conditions);
+  for (const auto& s : in.sources) {
+    add_stalled(out.stalled, "MetricSource", s->metadata, s->status.conditions);
+    const bool reachable = reconcile::is_true(s->status.conditions, api::condition::reachable);
+    out.reachable.add({s->metadata.name_space, s->metadata.name}, reachable ? 1 : 0);
+  }
 }
 
 }  // namespace
@@ -246,7 +252,8 @@ std::vector<GaugeFamily> state_metrics(const Records& records) {
                   &sets.got_on,
                   &sets.checks,
                   &conditions.clusters,
-                  &conditions.stalled})
+                  &conditions.stalled,
+                  &conditions.reachable})
     out.push_back(std::move(f->out));
   return out;
 }

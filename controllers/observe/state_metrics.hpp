@@ -21,6 +21,7 @@ struct Records {  // all of the meta cluster, of all namespaces
   std::vector<reconcile::Ref<v1alpha1::Machine>> machines;
   std::vector<reconcile::Ref<v1alpha1::Host>> hosts;
   std::vector<reconcile::Ref<v1alpha1::ChangeBudget>> budgets;
+  std::vector<reconcile::Ref<v1alpha1::MetricSource>> sources;
 };
 
 // Always the same families in the same order; those that have nothing to say have no series.

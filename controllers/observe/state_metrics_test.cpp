@@ -181,7 +181,14 @@ TEST_CASE("conditions of clusters, and whatever is stalled", "[observe]") {
   condition(cluster.status.conditions, "Stalled", yes, "SecretNotFound");
   auto set = named<api::MachineSet>("workers");
   condition(set.status.conditions, "Stalled", no, "NotStalled");
-  auto got = flat({.clusters = {ref(cluster)}, .sets = {ref(set)}});
+  auto source = named<api::MetricSource>("prometheus");
+  condition(source.status.conditions, "Stalled", yes, "NotReachable");
+  auto good = named<api::MetricSource>("other");
+  condition(good.status.conditions, "Reachable", yes, "Reachable");
+  auto got = flat({.clusters = {ref(cluster)}, .sets = {ref(set)}, .sources = {ref(source), ref(good)}});
+  CHECK(got.at("metric_source_reachable{prod,prometheus}") == 0);
+  CHECK(got["metric_source_reachable{prod,other}"] == 1);
+  CHECK(got["object_stalled{MetricSource,prod,prometheus,NotReachable}"] == 1);
   CHECK(got["cluster_condition{prod,hz,Connected,False,ConnectionLost}"] == 1);
   CHECK(got["object_stalled{Cluster,prod,hz,SecretNotFound}"] == 1);
   CHECK(got.count("object_stalled{MachineSet,prod,workers,NotStalled}") == 0);

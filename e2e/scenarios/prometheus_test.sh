@@ -68,6 +68,16 @@ free_hosts() { kubectl_admin get hosts -A -o json | jq '[.items[] | select(.stat
 hosts_agree() { value_is 'sum(endstate_hosts{phase="Ready",state="free"})' "$(free_hosts)"; }
 check "free hosts are what kubectl says" within 20 hosts_agree
 
+# The Prometheus that reads endstate is one that endstate may ask, too.
+kubectl_admin apply -f - >/dev/null <<YAML
+apiVersion: endstate.dev/v1alpha1
+kind: MetricSource
+metadata: {name: prometheus, namespace: default}
+spec: {prometheus: {address: "$prometheus"}}
+YAML
+source_reachable() { value_is 'endstate_metric_source_reachable{name="prometheus"}' 1; }
+check "a MetricSource that answers is told" within 40 source_reachable
+
 # --- an upgrade ---
 set_kubelet() { kubectl_admin patch machineset workers --type json -p '[{"op": "replace", "path": "/spec/template/spec/packages/1/versionRef/name", "value": "'"$1"'"}]' >/dev/null; }
 set_kubelet kubelet-1.34.4
