@@ -1,6 +1,4 @@
 // endstate-operator: all loops of the meta cluster in one process. This file is the wiring; each part's header says what it does.
-#include <malloc.h>
-
 #include <iostream>
 #include <thread>
 
@@ -20,6 +18,7 @@
 #include "reconcile/run/manager.hpp"
 #include "reconcile/run/metrics.hpp"
 #include "src/common/logging.hpp"
+#include "src/common/memory.hpp"
 #include "src/common/signals.hpp"
 #include "src/common/version.hpp"
 #include "src/operator/options.hpp"
@@ -61,11 +60,17 @@ struct Operator {
     env.post([this] {
       manager.start();
       exporter.start();
+      stay_small();
     });
     lease_env.post([this] { leadership.start([this](bool leading) { env.post([this, leading] { manager.lead(leading); }); }); });
     std::thread lease_thread([this] { lease_env.run(); });
     env.run();
     lease_thread.join();
+  }
+
+  void stay_small() {
+    give_memory_back();
+    next_ = env.at(env.now().mono + std::chrono::seconds(30), [this] { stay_small(); });
   }
 
   // Any thread. Loops finish what they do, then the lease is given back: the next one can begin at once.
@@ -104,13 +109,14 @@ struct Operator {
   metric_source::MetricSourceLoop metric_source;
   reconcile::Manager manager;
   observe::StateExporter exporter;
+  reconcile::Handle next_;  // of stay_small()
 };
 
 }  // namespace
 
 int main(int argc, char** argv) {
   block_stop_signals();
-  mallopt(M_ARENA_MAX, 2);  // an arena a thread would multiply what a relist leaves behind
+  keep_memory_small();
   const auto parsed = parse_options(argc, argv);
   if (const auto* code = std::get_if<int>(&parsed)) return *code;
   const auto& options = std::get<OperatorOptions>(parsed);
