@@ -93,12 +93,29 @@ void act(Pass& p) {
   for (const auto& host : p.in.more_hosts) p.free_host(*host, 0);  // claimed twice: the reply of the first was lost
 }
 
-}  // namespace
+// Clocks run from the grant, never through a pause: what was under way gets that time again. How long it was, the condition tells; the
+// status that is written now has it no more. A creation's deadline is counted from its beginning.
+std::optional<Input> after_pause(const Input& in) {
+  const auto* paused = reconcile::find_condition(in.machine->status.conditions, api::condition::paused);
+  const auto now = std::chrono::floor<std::chrono::seconds>(in.now.wall);
+  if (!in.machine->status.operation || !paused || paused->status != ConditionStatus::true_ || paused->last_transition_time >= now)
+    return std::nullopt;
+  auto machine = std::make_shared<api::Machine>(*in.machine);
+  auto& op = *machine->status.operation;
+  const auto shift = [&](WallTime& t) {
+    if (t != WallTime{}) t += now - paused->last_transition_time;
+  };
+  shift(op.deadline);
+  shift(op.drain_start_time);
+  shift(op.node_deletion_start_time);
+  if (op.type == api::OperationType::create) shift(op.start_time);
+  Input out = in;
+  out.machine = std::move(machine);
+  return out;
+}
 
-reconcile::Plan plan(const Input& in) {
+reconcile::Plan plan_awake(const Input& in) {
   Pass p(in);
-  const bool by_cluster = in.cluster && is_paused(*in.cluster);
-  if (is_paused(p.machine) || by_cluster) return hold(p, by_cluster);
   assess(p);
   if (!in.cluster) return no_cluster(p);
   if (!p.machine.metadata.deleting() && !p.machine.metadata.has_finalizer(api::finalizer::machine)) {
@@ -110,6 +127,18 @@ reconcile::Plan plan(const Input& in) {
   act(p);
   finish_status(p);
   return write(p, settle_for(p));
+}
+
+}  // namespace
+
+reconcile::Plan plan(const Input& in) {
+  const bool by_cluster = in.cluster && is_paused(*in.cluster);
+  if (is_paused(*in.machine) || by_cluster) {
+    Pass p(in);
+    return hold(p, by_cluster);
+  }
+  const auto resumed = after_pause(in);
+  return plan_awake(resumed ? *resumed : in);
 }
 
 }  // namespace endstate::machine

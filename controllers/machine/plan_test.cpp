@@ -242,6 +242,55 @@ TEST_CASE("what a machine that is gone left behind goes only when it was release
   CHECK(out.actions[1].uid == "a-uid");
 }
 
+// An update to rev2 is under way, its host hasn't done it yet, and its deadline was 10 min ago.
+static Input late_update() {
+  auto in = in_service();
+  in.assignment = changed<api::HostAssignment>(in.assignment, [](api::HostAssignment& a) { a.spec.revision = "rev2"; });
+  in.machine = changed<api::Machine>(in.machine, [&](api::Machine& m) {
+    m.metadata.labels = {{"endstate.dev/revision", "rev2"}};
+    m.status.operation = api::Operation{.id = "g2", .type = api::OperationType::update, .revision = "rev2"};
+    m.status.operation->start_time = in.now.wall - 40min;
+    m.status.operation->deadline = in.now.wall - 10min;
+  });
+  return in;
+}
+
+TEST_CASE("an update that is late has failed") {
+  const auto out = plan(late_update());
+  CHECK(out.status->status.find(R"("operation":)") == std::string::npos);
+  CHECK(out.status->status.find(R"("reason":"MachineTimedOut")") != std::string::npos);
+}
+
+TEST_CASE("clocks don't run through a pause") {
+  auto in = late_update();
+  const auto pause = [&](std::chrono::minutes since) {
+    in.machine = changed<api::Machine>(in.machine, [&](api::Machine& m) {
+      reconcile::set_condition(m.status.conditions,
+                               {.type = "Paused",
+                                .status = ConditionStatus::true_,
+                                .reason = "Paused",
+                                .message = {},
+                                .last_transition_time = in.now.wall - since},
+                               in.now.wall - since);
+    });
+  };
+  pause(25min);
+  const auto out = plan(in);
+  CHECK(out.status->changed);
+  CHECK(out.status->status.find("MachineTimedOut") == std::string::npos);
+  CHECK(out.status->status.find(R"("deadline":")" + reconcile::format_rfc3339(in.now.wall + 15min)) != std::string::npos);
+  CHECK(out.status->status.find(R"("type":"Paused")") == std::string::npos);  // so that it is given once
+  CHECK(out.again <= 15min);
+}
+
+TEST_CASE("what was done while nobody looked is done, not late") {
+  auto in = late_update();
+  in.assignment = changed<api::HostAssignment>(in.assignment, [](api::HostAssignment& a) { a.status.observed_revision = "rev2"; });
+  const auto out = plan(in);
+  CHECK(out.status->status.find("MachineTimedOut") == std::string::npos);
+  CHECK(out.status->status.find(R"("result":"Succeeded")") != std::string::npos);
+}
+
 TEST_CASE("a pass is cheap", "[.bench]") {
   const auto in = in_service();
   const auto from = std::chrono::steady_clock::now();

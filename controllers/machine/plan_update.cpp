@@ -74,26 +74,30 @@ void fail_if_late(Pass& p, const api::Operation& op) {
   p.status.phase = api::MachinePhase::failed;
 }
 
-void wait_for_gates(Pass& p, const api::Operation& op) {
+// Whether it is done, or all that is left is to open the Node.
+bool wait_for_gates(Pass& p, const api::Operation& op) {
   p.status.phase = api::MachinePhase::updating;
   if (!p.packages.failed.empty()) {
     end_operation(p, op, api::OperationResult::failed, reason::package_failed, p.gates[1].message);
     p.status.phase = api::MachinePhase::failed;
-    return;
+    return true;
   }
-  if (p.gates_status == ConditionStatus::true_ && open_node(p)) {
+  if (p.gates_status != ConditionStatus::true_) return false;
+  if (open_node(p)) {
     end_operation(p, op, api::OperationResult::succeeded, reason::succeeded, {});
     p.status.node_ref = {p.in.node->metadata.name, p.in.node->metadata.uid};
     p.status.phase = api::MachinePhase::running;
   }
+  return true;
 }
 
 void carry_on(Pass& p, const api::Operation& op) {
   p.status.phase = api::MachinePhase::updating;
+  // What was done in time is done, also when we look too late: after an outage of ours nothing is condemned that is well.
+  if (!p.differs && wait_for_gates(p, op)) return;
   if (p.now >= op.deadline) return fail_if_late(p, op);
   p.again(op.deadline - p.now);
-  if (!p.differs) return wait_for_gates(p, op);
-  if (!p.resolved) return;
+  if (!p.differs || !p.resolved) return;
   const bool drains = needs_drain(p);
   if (drains) p.status.phase = api::MachinePhase::draining;
   if (!p.hold(op)) return;

@@ -2,8 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
+#include "controllers/common/cut.hpp"
 #include "controllers/machine_set/analysis.hpp"
+#include "controllers/machine_set/audit.hpp"
+#include "controllers/machine_set/preflight.hpp"
 #include "controllers/machine_set/verbs.hpp"
 
 namespace endstate::machine_set {
@@ -12,7 +16,7 @@ namespace {
 using api::ChangeResult, api::RolloutPhase;
 using std::chrono::duration_cast, std::chrono::seconds;
 
-constexpr std::size_t max_rejected = 20, max_history = 20;  // of the API's lists
+constexpr std::size_t max_rejected = 20;  // of the API's list
 
 // How the machines that have a revision are doing with it.
 struct Tally {
@@ -60,6 +64,7 @@ class Planner {
     } else {
       forward();
     }
+    count_permits();
     note_progress(before);
     return std::move(c_);
   }
@@ -88,7 +93,7 @@ class Planner {
     auto& st = c_.status;
     if (!(st.revision == update_)) {
       const bool was_under_way = !st.revision.empty() && st.phase != RolloutPhase::complete && st.phase != RolloutPhase::rolled_back;
-      close_history(ChangeResult::superseded);
+      close_history(ChangeResult::superseded, "the template went back to revision " + update_.str());
       start(off > 0 ? RolloutPhase::rolling_back : RolloutPhase::complete);
       if (was_under_way || off > 0) note(false, "RolloutReverted", "back to revision " + update_.str());
     }
@@ -109,7 +114,7 @@ class Planner {
     auto& st = c_.status;
     const auto* why = rejection();
     if (!(st.revision == update_)) {  // an old template again, and a rejected one: it stays rejected
-      close_history(ChangeResult::superseded);
+      close_history(ChangeResult::superseded, "the template went back to revision " + update_.str() + ", which is rejected");
       start(RolloutPhase::rolling_back);
     }
     const auto tally = count(update_);
@@ -143,8 +148,8 @@ class Planner {
       st.phase = RolloutPhase::rolling_back;
     else if (st.phase != RolloutPhase::rolled_back && count(c_.current)[Standing::pending] == 0) {
       st.phase = RolloutPhase::rolled_back;
-      close_history(ChangeResult::rolled_back);
-      note(true, "RolledBack", "revision " + update_.str() + " is rejected; every machine has revision " + c_.current.str());
+      close_history(ChangeResult::rolled_back, why.message.str());
+      note(true, "RolledBack", "revision " + update_.str() + asked_by() + " is rejected; every machine has revision " + c_.current.str());
     }
     st.message = "revision " + update_.str() + " was rejected at step " + why.step.str() + ": " + why.message.str() +
                  (st.phase == RolloutPhase::rolled_back ? ". Edit the template, or annotate endstate.dev/retry: " + update_.str()
@@ -158,11 +163,13 @@ class Planner {
   void forward() {
     c_.way = Course::Way::forward;
     begin_unless_begun();
+    identify();
     if (replicas_ == 0 && facts_.live.empty()) return complete();  // nothing to try it on
     auto& st = c_.status;
     if (blocked_) return wait(RolloutPhase::paused, *blocked_, false);
     if (st.step.empty()) {
-      if (auto before_us = waits_for_set()) return wait(RolloutPhase::paused, *before_us, false);
+      if (auto before_us = waits_for_set()) return wait(RolloutPhase::paused, *before_us, waits_in_a_ring());
+      if (!cleared()) return;
       enter(0, count(update_).at);
     }
     const auto at = locate_step(steps_, st.step, st.updated);
@@ -174,6 +181,38 @@ class Planner {
       if (i != at) enter(i, st.updated);
       if (!step(steps_[i], i)) return;
     }
+  }
+
+  // The pre-flight. True: nothing is in the way of the first machine.
+  bool cleared() {
+    const auto* to = revisions_.find(update_);
+    if (!to) return false;  // the template's own is always there
+    auto look = plan_preflight(s_, revisions_.find(c_.current), *to);
+    auto& st = c_.status;
+    const auto before = std::exchange(st.preflight, std::move(look.checks));
+    for (auto& q : look.queries) c_.queries.push_back(std::move(q));
+    if (before.empty())
+      for (const auto& name : look.unknown)
+        note(true, api::reason::invalid_spec,
+             "the annotation " + std::string(api::annotation::skip_preflight) + " names " + name +
+                 ", which is no pre-flight check: it skips nothing");
+    if (look.problem) {
+      const bool failed = look.problem->reason == api::reason::preflight_failed;
+      look_again(std::chrono::ceil<seconds>(look.again));
+      wait(RolloutPhase::paused, *look.problem, look.needs_somebody);
+      if (failed && !any_failed(before)) note(true, api::reason::preflight_failed, look.problem->message);
+      return false;
+    }
+    if (!look.skipped.empty()) {
+      std::string names;
+      for (const auto check : look.skipped) names.append(names.empty() ? "" : ", ").append(reconcile::name_of(check));
+      if (!c_.history.empty() && c_.history.back().revision == update_) c_.history.back().skipped_preflight = look.skipped;
+      note(false, "PreflightSkipped", "somebody had these pre-flight checks of revision " + update_.str() + " skipped: " + names);
+    }
+    return true;
+  }
+  static bool any_failed(const std::vector<api::PreflightStatus>& checks) {
+    return std::any_of(checks.begin(), checks.end(), [](const auto& c) { return c.result == api::PreflightResult::failed; });
   }
 
   // True: the step is passed and there is another one.
@@ -316,12 +355,41 @@ class Planner {
 
   void begin_unless_begun() {
     if (c_.status.revision == update_) return;
-    close_history(ChangeResult::superseded);
+    close_history(ChangeResult::superseded, "revision " + update_.str() + " took its place");
     start(RolloutPhase::progressing);
-    if (c_.history.size() >= max_history) c_.history.erase(c_.history.begin());
-    c_.history.push_back({.revision = update_, .from = c_.current, .field_manager = {}, .start_time = s_.now, .steps = {}});
-    note(false, "RolloutStarted", "from revision " + c_.current.str() + " to " + update_.str());
+    api::ChangeRecord record;
+    record.revision = update_;
+    record.from = c_.current;
+    record.start_time = s_.now;
+    if (const auto* to = revisions_.find(update_)) record.change = Text(change_text(revisions_.find(c_.current), *to));
+    note(false, "RolloutStarted", "from revision " + c_.current.str() + " to " + update_.str() + ": " + record.change.str());
+    c_.history.push_back(std::move(record));
+    trim_history(c_.history);
   }
+
+  // The record of the change that is under way; null: there is none.
+  api::ChangeRecord* record() {
+    if (c_.history.empty()) return nullptr;
+    auto& last = c_.history.back();
+    return last.revision == update_ && last.result == ChangeResult::none ? &last : nullptr;
+  }
+  // Who asked for it: known a moment after it has begun, as long as nobody edits again.
+  void identify() {
+    auto* change = record();
+    if (!change || !change->field_manager.empty() || s_.now - change->start_time > ask_editor_for) return;
+    if (!s_.editor) return c_.queries.push_back(ask_editor(*s_.set));
+    if (s_.editor->manager.empty()) return;
+    change->field_manager = s_.editor->manager;
+    change->request_time = s_.editor->time;
+    note(false, "RolloutRequested",
+         "revision " + update_.str() + " was asked for by " + change->field_manager.str() + " at " +
+             reconcile::format_rfc3339(change->request_time));
+  }
+  // Grants are counted while their traces stand: a machine that went back since names another revision now.
+  void count_permits() {
+    if (auto* change = record()) change->permits = std::max(change->permits, permits_seen(facts_, update_, change->start_time));
+  }
+  std::string asked_by() const { return c_.history.empty() || !(c_.history.back().revision == update_) ? "" : by_whom(c_.history.back()); }
 
   void enter(std::size_t index, std::int64_t reached) {
     auto& st = c_.status;
@@ -331,7 +399,7 @@ class Planner {
     st.analysis.reset();
     st.last_progress_time = s_.now;
     note(false, "StepStarted",
-         "step " + st.step.str() + " of revision " + update_.str() + ", " + std::to_string(reached) + " machines have it");
+         "step " + st.step.str() + " of revision " + update_.str() + ", " + std::to_string(reached) + " machines have it" + asked_by());
   }
 
   void complete() {
@@ -342,8 +410,9 @@ class Planner {
     c_.current = update_;
     c_.new_machines = update_;
     c_.need = 0;
-    close_history(ChangeResult::complete);
-    note(false, "RolloutComplete", "every machine has revision " + update_.str());
+    count_permits();
+    note(false, "RolloutComplete", "every machine has revision " + update_.str() + asked_by());
+    close_history(ChangeResult::complete, {});
   }
 
   void reject(std::string_view reason, const std::string& what, bool by_hand) {
@@ -355,11 +424,12 @@ class Planner {
     c_.rejected.push_back({.revision = update_,
                            .step = st.step,
                            .reason = reason,
-                           .message = Text(std::string_view(message).substr(0, 1024)),
+                           .message = cut(message, 512),  // 20 of them must leave room in the status
                            .time = s_.now});
-    note(true, "RevisionRejected", "revision " + update_.str() + " at step " + st.step.str() + ": " + message);
+    note(true, "RevisionRejected", "revision " + update_.str() + asked_by() + " at step " + st.step.str() + ": " + message);
+    count_permits();
     record_step();
-    close_history(ChangeResult::rejected);
+    close_history(ChangeResult::rejected, message);
     st.phase = by_hand || may_roll_back(count(update_).at) ? RolloutPhase::rolling_back : RolloutPhase::paused;
     st.pause_start_time = {};
     back();
@@ -457,6 +527,12 @@ class Planner {
             "Machine", name};
   }
 
+  bool waits_in_a_ring() const {
+    if (!s_.after) return false;
+    const auto& theirs = s_.after->spec.rollout.after;
+    const auto& st = s_.after->status.rollout;
+    return theirs && theirs->name == s_.set->metadata.name && st && st->phase != RolloutPhase::complete;
+  }
   // The other set is Complete, and wherever both have a slot, at our version.
   std::optional<Problem> waits_for_set() const {
     if (!rollout_.after) return std::nullopt;
@@ -468,6 +544,8 @@ class Planner {
     const auto& st = other.status;
     const bool is_complete = st.rollout && st.rollout->phase == RolloutPhase::complete && st.current_revision == st.update_revision &&
                              st.observed_generation == other.metadata.generation;
+    if (!is_complete && waits_in_a_ring())
+      return problem("this set and MachineSet " + name.str() + " wait for each other: take rollout.after out of one of them");
     if (!is_complete) return problem("MachineSet " + name.str() + " isn't Complete yet");
     for (const auto& slot : s_.set->spec.template_.spec.packages)
       for (const auto& theirs : other.spec.template_.spec.packages)
@@ -483,20 +561,23 @@ class Planner {
     if (!c_.again || after < *c_.again) c_.again = after;
   }
   void note(bool warning, std::string_view reason, const std::string& text) {
-    c_.events.push_back({.warning = warning, .reason = reason, .action = "Rollout", .note = Text(std::string_view(text).substr(0, 1024))});
+    c_.events.push_back({.warning = warning, .reason = reason, .action = "Rollout", .note = cut(text, 1024)});
   }
   // A rejected change ends twice: when it is rejected, and when everything is back.
-  void close_history(ChangeResult result) {
+  void close_history(ChangeResult result, std::string_view why) {
     if (c_.history.empty()) return;
     auto& last = c_.history.back();
     if (last.result != ChangeResult::none && !(last.result == ChangeResult::rejected && result == ChangeResult::rolled_back)) return;
+    if (result == ChangeResult::superseded) record_step();
     last.result = result;
+    last.message = cut(why, 1024);
     last.end_time = s_.now;
+    trim_history(c_.history);
   }
-  // At its end, or when the revision is rejected in it.
+  // At its end, or when the revision is rejected or superseded in it.
   void record_step() {
     const auto& st = c_.status;
-    if (st.step.empty() || c_.history.empty() || !(c_.history.back().revision == update_)) return;
+    if (st.step.empty() || c_.history.empty() || !(c_.history.back().revision == st.revision)) return;
     auto& steps = c_.history.back().steps;
     api::StepRecord record{
         .name = st.step, .updated = st.updated, .failed = st.failed, .start_time = c_.status.step_start_time, .end_time = s_.now};

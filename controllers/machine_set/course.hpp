@@ -46,7 +46,7 @@ struct Course {
   std::optional<Problem> waiting;          // a pause, a promotion, another set: as it should be
   std::optional<Problem> stalled;          // needs a person, or a change elsewhere
   std::vector<reconcile::Action> actions;  // annotations that are done, retries of machines, Jobs of probes
-  std::vector<reconcile::Query> queries;   // of a step's analysis
+  std::vector<reconcile::Query> queries;   // of the pre-flight, of a step's analysis, and who asked for it
   std::vector<reconcile::EventNote> events;
 
   bool is_rejected(const Text& revision) const {

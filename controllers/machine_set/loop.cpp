@@ -5,6 +5,9 @@
 #include "apis/v1alpha1/packages.hpp"
 #include "controllers/common/indexes.hpp"
 #include "controllers/common/machine_state.hpp"
+#include "controllers/machine_set/audit.hpp"
+#include "controllers/machine_set/loop_audit.hpp"
+#include "controllers/machine_set/loop_preflight.hpp"
 #include "controllers/machine_set/names.hpp"
 #include "controllers/machine_set/plan.hpp"
 #include "reconcile/json/decode.hpp"
@@ -54,7 +57,14 @@ void read_cluster(const View& view, Snapshot& s) {
                .deleting = cluster->metadata.deleting(),
                .paused = is_paused(*cluster),
                .hosted = cluster->spec.control_plane.type == api::ControlPlaneType::hosted,
-               .connection = connection_of(*cluster)};
+               .connection = connection_of(*cluster),
+               .ready = api::ConditionStatus::unknown,
+               .why_not_ready = {},
+               .version = cluster->status.control_plane.version};
+  if (const auto* ready = reconcile::find_condition(cluster->status.conditions, api::condition::ready)) {
+    s.cluster.ready = ready->status;
+    if (ready->status != api::ConditionStatus::true_) s.cluster.why_not_ready = ready->message;
+  }
 }
 
 // ---- what a step's analysis reads ----
@@ -89,6 +99,7 @@ void read_refused_jobs(const reconcile::Memory& memory, Snapshot& s) {
 // On the worker: facts as they came, into what they say.
 void read_facts(const std::vector<std::pair<std::string, reconcile::Fact>>& facts, Snapshot& s) {
   for (const auto& [id, fact] : facts) {
+    if (id == editor_question && fact.body) s.editor = last_editor(*fact.body, *s.set);
     if (id.starts_with("check/")) s.answers.emplace(id, metrics::read_answer(fact));
     if (!id.starts_with("probe/")) continue;
     JobSeen seen;
@@ -172,7 +183,10 @@ void revision_changed(const View& view, std::string_view, const void* before, co
 void cluster_changed(const View& view, std::string_view, const void* before, const void* after, const Enqueue& enqueue) {
   const auto* a = as<api::Cluster>(before);
   const auto* b = as<api::Cluster>(after);
-  if (a && b && is_paused(*a) == is_paused(*b) && a->metadata.deleting() == b->metadata.deleting()) return;
+  const auto ready = [](const api::Cluster& c) { return reconcile::is_true(c.status.conditions, api::condition::ready); };
+  if (a && b && is_paused(*a) == is_paused(*b) && a->metadata.deleting() == b->metadata.deleting() && ready(*a) == ready(*b) &&
+      a->status.control_plane.version == b->status.control_plane.version)
+    return;
   const auto& meta = (b ? b : a)->metadata;
   for (const auto& set : view.by_index<api::MachineSet>("", sets_by_cluster, path(meta.name_space, meta.name)))
     enqueue(set->metadata.key());
@@ -194,6 +208,18 @@ void metric_source_changed(const View& view, std::string_view, const void* befor
     if (set->metadata.name_space == meta.name_space && asks(*set, meta.name.view())) enqueue(set->metadata.key());
 }
 
+// A budget that is edited may let a pre-flight through. What a clock or the account decides is looked at again anyway.
+void budget_changed(const View& view, std::string_view, const void* before, const void* after, const Enqueue& enqueue) {
+  if (before && after && as<api::ChangeBudget>(before)->spec == as<api::ChangeBudget>(after)->spec) return;
+  for (const auto& set : view.list<api::MachineSet>("")) {
+    const auto& st = set->status.rollout;
+    if (st && st->step.empty() && std::any_of(st->preflight.begin(), st->preflight.end(), [](const api::PreflightStatus& c) {
+          return c.check == api::PreflightCheck::budget_open && c.result == api::PreflightResult::failed;
+        }))
+      enqueue(set->metadata.key());
+  }
+}
+
 }  // namespace
 
 const reconcile::Kind& MachineSetLoop::kind() const { return kind_of<api::MachineSet>; }
@@ -213,6 +239,7 @@ std::function<reconcile::Plan()> MachineSetLoop::observe(const reconcile::Snapsh
   read_taken_names(given.memory, s);
   read_metric_sources(view, s);
   read_refused_jobs(given.memory, s);
+  read_preflight(view, given.memory, s);
   auto objects = view.by_index<ControllerRevision>("", revisions_by_set, s.set->metadata.uid);
   std::vector<std::pair<std::string, reconcile::Fact>> facts(given.memory.facts.begin(), given.memory.facts.end());
   return [s = std::move(s), objects = std::move(objects), facts = std::move(facts)]() mutable {
@@ -230,6 +257,9 @@ std::vector<reconcile::Source> MachineSetLoop::sources() const {
   all.push_back({.kind = &kind_of<api::Cluster>, .keys = cluster_changed});
   all.push_back({.kind = &kind_of<api::MachinePackageVersion>, .keys = package_changed});
   all.push_back({.kind = &kind_of<api::MetricSource>, .keys = metric_source_changed});
+  all.push_back({.kind = &kind_of<api::ChangeBudget>, .keys = budget_changed});
+  all.push_back({.kind = &kind_of<api::GuardLedger>, .keys = nullptr});
+  all.push_back({.kind = &kind_of<api::Host>, .keys = nullptr});
   return all;
 }
 

@@ -25,7 +25,7 @@ bool is_paused(const Snapshot& s) {
 }
 
 // What CEL can't see, and what the API server should have refused.
-std::optional<Problem> preflight(const Snapshot& s) {
+std::optional<Problem> references(const Snapshot& s) {
   const auto& spec = s.set->spec;
   const auto cluster = [&](std::string_view reason, const std::string& what) {
     return Problem{reason, "Cluster " + spec.cluster_name.str() + " " + what, "Cluster", spec.cluster_name};
@@ -148,7 +148,7 @@ Planned tear_down(const Snapshot& s, const Revisions& revisions, const Facts& fa
 Planned drive(const Snapshot& s, Revisions revisions, const Facts& facts) {
   Planned out;
   auto& plan = out.plan;
-  const auto blocked = preflight(s);
+  const auto blocked = references(s);
   auto course = plan_course(s, revisions, facts, blocked);
   add(plan, std::move(revisions.actions));
   for (auto& a : course.actions) {

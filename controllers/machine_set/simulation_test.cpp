@@ -45,6 +45,7 @@ class World {
     for (auto& m : scene_.machines) paused_.erase(m.metadata.uid.str());
     calm_ = true;
     scene_.set.spec.paused.reset();
+    scene_.cluster.ready = api::ConditionStatus::true_;
     int quiet = 0;
     for (int i = 0; i < 4000 && quiet < 40; ++i) {
       const auto before = idle_;
@@ -100,7 +101,7 @@ class World {
     scene_.set.metadata.generation = *scene_.set.metadata.generation + 1;
   }
   void person() {
-    switch (pick(0, 9)) {
+    switch (pick(0, 11)) {
       case 0:
       case 1:
       case 2: edit_to("v" + std::to_string(pick(0, 4))); break;
@@ -114,10 +115,14 @@ class World {
         on_failure.action = chance(50) ? api::FailureAction::pause : api::FailureAction::rollback;
         break;
       }
+      case 9: scene_.cluster.ready = chance(50) ? api::ConditionStatus::false_ : api::ConditionStatus::true_; break;
+      case 10: scene_.set.spec.paused = chance(50); break;
       default:
         if (!scene_.machines.empty()) {
           auto& m = scene_.machines[next() % scene_.machines.size()];
-          if (chance(50))
+          if (chance(30))
+            m.metadata.deletion_timestamp = scene_.now;  // kubectl delete machine
+          else if (chance(50))
             m.metadata.annotations.set(api::annotation::delete_machine, "");
           else
             m.spec.packages[0].version_ref.name = "by-hand";
@@ -169,6 +174,15 @@ class World {
       REQUIRE((still || scene_.set.metadata.annotations.get(api::annotation::retry) == r.revision.view() ||
                old.rejected_revisions.size() >= 20));
     }
+    // A release begins only when its pre-flight is passed.
+    const auto& rollout = *p.status->rollout;
+    const bool begins =
+        !rollout.step.empty() && (!old.rollout || old.rollout->step.empty() || !(old.rollout->revision == rollout.revision));
+    if (begins) REQUIRE(scene_.cluster.ready == api::ConditionStatus::true_);
+    // Every change is recorded, and what is recorded ends once.
+    REQUIRE(p.status->history.size() <= 20);
+    if (!rollout.step.empty()) REQUIRE((!p.status->history.empty() && p.status->history.back().revision == rollout.revision));
+    for (std::size_t i = 0; i + 1 < p.status->history.size(); ++i) REQUIRE(p.status->history[i].result != api::ChangeResult::none);
     scene_.set.status = *p.status;
   }
 

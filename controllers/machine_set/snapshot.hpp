@@ -7,8 +7,10 @@
 #include <vector>
 
 #include "apis/v1alpha1/machine_set.hpp"
+#include "apis/v1alpha1/packages.hpp"
 #include "apis/v1alpha1/policy.hpp"
 #include "controllers/common/metric_answer.hpp"
+#include "controllers/guard/schedule.hpp"
 #include "reconcile/cache/view.hpp"
 #include "reconcile/kube/core.hpp"
 
@@ -34,6 +36,34 @@ struct ClusterFacts {
   bool found = false, deleting = false, paused = false;
   bool hosted = false;       // this version can't give it machines
   std::string connection{};  // of the business cluster: where probes run
+  api::ConditionStatus ready{};
+  Text why_not_ready{}, version{};  // version: of its API server; empty: not known yet
+};
+
+// What the pre-flight (preflight.hpp) reads beside the rest; gathered only while one is near.
+struct ArtifactAnswer {
+  int status = 0;  // 0: none came, and `error` says why
+  std::string error;
+};
+struct MachineHost {
+  Text revision;  // of the machine's label
+  Ref<api::Host> host;
+};
+struct PreflightInput {
+  std::vector<Ref<api::MachinePackageVersion>> packages;       // that the template names and that exist
+  std::map<std::string, ArtifactAnswer, std::less<>> answers;  // by the question's id
+  std::vector<Ref<api::ChangeBudget>> budgets;                 // that select the cluster, by name
+  std::vector<guard::ZoneFacts> zones;                         // of all zones that their schedules name
+  Ref<api::GuardLedger> ledger;                                // null: the cluster has no account yet
+  std::vector<Ref<api::Machine>> cluster_machines;             // all of the cluster; none when there is no budget or no account
+  std::vector<MachineHost> hosts;                              // of machines that stay; none when no artifact says its size
+  bool known = true;                                           // false: a cache is not filled yet
+};
+
+// Who wrote the template last, as the API server names them, and when.
+struct Editor {
+  Text manager;
+  WallTime time{};
 };
 
 // What was found out about a probe's Job. Neither: it doesn't exist.
@@ -48,6 +78,8 @@ struct Snapshot {
   std::vector<Ref<api::Machine>> machines;             // whose controller is this set (by uid); by key
   std::vector<Revision> revisions;                     // labelled with the set's uid
   Ref<api::MachineSet> after;                          // that spec.rollout.after names; null: none is named, or it isn't there
+  std::optional<PreflightInput> preflight;             // nullopt: none was near when this was made
+  std::optional<Editor> editor;                        // asked for when a change begins; nullopt: not known
   std::vector<Text> unknown_packages;                  // MachinePackageVersions that the template names and that don't exist
   std::vector<Text> free_names;                        // for new machines, in order; at least as many as are missing, or max_actions
   std::vector<Text> taken_revision_names;              // ControllerRevisions that exist and aren't the set's

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "controllers/common/cut.hpp"
+
 namespace endstate::machine_set {
 namespace {
 
@@ -25,6 +27,7 @@ class Writer {
     st.update_revision = revisions_.update;
     st.rejected_revisions = std::move(course_.rejected);
     st.rollout = std::move(course_.status);
+    st.rollout->message = cut(st.rollout->message, 1024);
     st.rollout->blocked_by = blocked_by();
     if (const auto& old = s_.set->status.rollout; old && old->blocked_by && !st.rollout->blocked_by)
       st.rollout->last_progress_time = s_.now;
@@ -48,11 +51,8 @@ class Writer {
     if (!problem && course_.stalled && !course_.stalled->kind.empty()) problem = course_.stalled;
     if (!problem && course_.waiting && !course_.waiting->kind.empty()) problem = course_.waiting;
     if (!problem) return std::nullopt;
-    api::BlockedBy out{.kind = problem->kind,
-                       .name = problem->name,
-                       .reason = problem->reason,
-                       .message = Text(std::string_view(problem->message).substr(0, 1024)),
-                       .since = s_.now};
+    api::BlockedBy out{
+        .kind = problem->kind, .name = problem->name, .reason = problem->reason, .message = cut(problem->message, 1024), .since = s_.now};
     const auto& old = s_.set->status.rollout;
     if (old && old->blocked_by && old->blocked_by->kind == out.kind && old->blocked_by->name == out.name &&
         old->blocked_by->reason == out.reason)
@@ -71,7 +71,7 @@ class Writer {
   // Grants without progress. Not while a budget is closed: that isn't the rollout's fault, and status says so anyway.
   void deadline() {
     const auto& st = *out_.status.rollout;
-    if (!moving() || (st.blocked_by && !(st.blocked_by->kind == "MachineSet"))) return;
+    if (v_.paused || v_.deleting || !moving() || (st.blocked_by && !(st.blocked_by->kind == "MachineSet"))) return;
     const auto limit = api::progress_deadline(s_.set->spec.rollout);
     const auto waited = duration_cast<seconds>(s_.now - st.last_progress_time);
     if (waited < limit) {
@@ -160,7 +160,7 @@ class Writer {
     api::Condition c{.type = type,
                      .status = value,
                      .reason = problem.reason,
-                     .message = Text(std::string_view(problem.message).substr(0, 4096)),
+                     .message = cut(problem.message, 1024),
                      .last_transition_time = old && old->status == value ? old->last_transition_time : s_.now,
                      .observed_generation = s_.set->metadata.generation};
     reconcile::set_condition(out_.status.conditions, std::move(c), s_.now);

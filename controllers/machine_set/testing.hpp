@@ -99,7 +99,9 @@ struct Scene {
   api::MachineSet set;
   std::vector<api::Machine> machines;
   std::vector<Revision> revisions;
-  ClusterFacts cluster{.found = true};
+  ClusterFacts cluster{.found = true, .ready = api::ConditionStatus::true_, .version = "v1.34.4"};
+  std::optional<PreflightInput> preflight = PreflightInput{};
+  std::optional<Editor> editor;
   std::optional<api::MachineSet> after;
   std::vector<Text> unknown_packages, taken_revision_names;
   std::vector<api::MetricSource> metric_sources;
@@ -113,6 +115,8 @@ struct Scene {
     Snapshot s;
     s.set = std::make_shared<api::MachineSet>(set);
     s.cluster = cluster;
+    s.preflight = preflight;
+    s.editor = editor;
     for (const auto& m : machines) s.machines.push_back(std::make_shared<api::Machine>(m));
     s.revisions = revisions;
     if (after) s.after = std::make_shared<api::MachineSet>(*after);

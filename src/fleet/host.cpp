@@ -374,7 +374,9 @@ Call HostModel::take(Topic topic, Now now) {
 NodeStatus HostModel::node_status(Now now) const {
   const bool ready = node_is_ready();
   NodeStatus s;
-  s.capacity = s.allocatable = facts_.capacity;
+  s.capacity = facts_.capacity;
+  s.capacity.erase("endstate.dev/free-disk");  // the agent's word, not a resource that a kubelet knows
+  s.allocatable = s.capacity;
   const auto condition = [&](std::string_view type, bool holds, std::string_view reason, std::string_view message) {
     s.conditions.push_back({type, holds ? "True" : "False", reason, message, now.wall, type == "Ready" ? ready_since_ : kubelet_since_});
   };

@@ -232,6 +232,7 @@ TEST_CASE("a host registers and enrols, once") {
   CHECK(rig.stored_host->status.phase == api::HostPhase::ready);
   CHECK_FALSE(rig.stored_host->status.agent->boot_id.empty());
   CHECK(rig.stored_host->status.capacity.get("pods") == "110");
+  CHECK(rig.stored_host->status.capacity.get("endstate.dev/free-disk") == rig.stored_host->status.capacity.get("ephemeral-storage"));
   CHECK(rig.writes == std::map<Topic, int>{{Topic::inventory, 1}, {Topic::enrolment, 1}});
   CHECK(rig.host->state() == HostState::free);
   CHECK(rig.host->next(rig.now.mono) == MonoTime::max());
@@ -286,6 +287,7 @@ TEST_CASE("without delays a host joins with one report, one Node and two leases"
   CHECK(rig.node->status.node_info.container_runtime_version == "containerd://1.7.20");
   CHECK_FALSE(rig.node->status.addresses.empty());
   CHECK(rig.node->status.allocatable.get("cpu") == rig.stored_host->status.capacity.get("cpu"));
+  CHECK_FALSE(rig.node->status.capacity.has("endstate.dev/free-disk"));
 
   const auto& agent = rig.leases.at("endstate-system/host-h-1");
   CHECK(agent.spec.lease_duration_seconds == 180);

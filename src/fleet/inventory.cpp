@@ -40,7 +40,9 @@ HostFacts host_facts(const Inventory& inventory, std::uint32_t index) {
   f.rack = "rack-" + padded(rack + 1, 2);
   f.serial_number = "SIM" + hex(chance.next(), 10);
   f.model = std::string(size.model);
-  f.capacity = {{"cpu", size.cpu}, {"memory", size.memory}, {"ephemeral-storage", size.disk}, {"pods", "110"}};
+  // Nothing of a simulated disk is ever used.
+  f.capacity = {
+      {"cpu", size.cpu}, {"endstate.dev/free-disk", size.disk}, {"ephemeral-storage", size.disk}, {"memory", size.memory}, {"pods", "110"}};
   f.seed = chance.next();
   return f;
 }
