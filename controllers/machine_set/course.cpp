@@ -573,6 +573,16 @@ class Planner {
     last.message = cut(why, 1024);
     last.end_time = s_.now;
     trim_history(c_.history);
+    c_.metrics.push_back({.name = "rollouts_ended_total",
+                          .help = "Changes of MachineSets by their end; one that is rejected and goes back ends twice.",
+                          .label = "result",
+                          .value = reconcile::name_of(result),
+                          .duration = std::nullopt});
+    c_.metrics.push_back({.name = "rollout_duration_seconds",
+                          .help = "From the beginning of a change to its end.",
+                          .label = "result",
+                          .value = reconcile::name_of(result),
+                          .duration = last.end_time - last.start_time});
   }
   // At its end, or when the revision is rejected or superseded in it.
   void record_step() {

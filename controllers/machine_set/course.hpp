@@ -48,6 +48,7 @@ struct Course {
   std::vector<reconcile::Action> actions;  // annotations that are done, retries of machines, Jobs of probes
   std::vector<reconcile::Query> queries;   // of the pre-flight, of a step's analysis, and who asked for it
   std::vector<reconcile::EventNote> events;
+  std::vector<reconcile::MetricNote> metrics;
 
   bool is_rejected(const Text& revision) const {
     for (const auto& r : rejected)

@@ -166,6 +166,7 @@ Planned drive(const Snapshot& s, Revisions revisions, const Facts& facts) {
   add(plan, std::move(verdicts.moves.actions));
   if (plan.actions.empty()) plan.actions = plan_history_trim(s, revisions);
   plan.events = std::move(course.events);
+  plan.metrics = std::move(course.metrics);
   for (auto& q : course.queries) plan.queries.push_back(std::move(q));
   look_again(plan, course.again);
   look_again(plan, facts.next_available);

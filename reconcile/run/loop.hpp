@@ -101,6 +101,14 @@ struct EventNote {  // events.k8s.io/v1 Event about the loop's object
   std::optional<OwnerReference> regarding{};  // another object than the loop's own (kind, name, uid)
 };
 
+// A figure that a plan tells: told like its events, and counted once. Names and labels are literals; Metrics' rules hold.
+struct MetricNote {
+  std::string_view name{}, help{};  // without the program's prefix
+  std::string_view label{};
+  Text value{};                                        // of the label
+  std::optional<std::chrono::nanoseconds> duration{};  // a histogram of long durations; without one a counter goes up by one
+};
+
 // A change of the set of connections (the cluster loop's). The kubeconfig is read from the Secret by the runtime and never kept here.
 struct ConnectWish {
   std::string cluster{};                   // connection id, "<namespace>/<Cluster name>"
@@ -113,7 +121,8 @@ struct Plan {
   std::vector<Action> actions{};          // at most 100 are done in a pass, the rest in the next
   std::optional<StatusWrite> status{};
   std::vector<Query> queries{};
-  std::vector<EventNote> events{};  // sent only when the pass's writes succeeded, so that a retry doesn't repeat them
+  std::vector<EventNote> events{};    // sent only when the pass's writes succeeded, so that a retry doesn't repeat them
+  std::vector<MetricNote> metrics{};  // the same
   std::vector<ConnectWish> connections{};
   std::optional<std::chrono::milliseconds> again{};  // look again after this, whatever happens
   std::optional<Error> error{};                      // a plan that couldn't be made: invalid waits for a change, else backs off

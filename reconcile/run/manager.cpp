@@ -407,6 +407,11 @@ struct Manager::Impl {
     }
   }
   void tell(Runner& r, const Key& key, const Plan& plan) {
+    for (const auto& m : plan.metrics)
+      if (m.duration)
+        metrics.observe(m.name, m.help, {{m.label, m.value.view()}}, *m.duration, Metrics::Scale::hours);
+      else
+        metrics.add(m.name, m.help, {{m.label, m.value.view()}});
     const Kind& kind = r.loop->kind();
     const auto object = caches.find("", kind, key.name_space.view(), key.name.view());
     for (const auto& note : plan.events) {

@@ -26,8 +26,10 @@ namespace {
 constexpr std::size_t max_series = 2'000;  // of one name: a label that grows without bound must not take the memory
 
 // From a pass that only compares (50 us) to a call that times out (30 s).
-const prometheus::Histogram::BucketBoundaries buckets{0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
-                                                      0.05,    0.1,    0.25,    0.5,    1,     2.5,    5,     10,   30};
+const prometheus::Histogram::BucketBoundaries call_buckets{0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
+                                                           0.05,    0.1,    0.25,    0.5,    1,     2.5,    5,     10,   30};
+// From a change that was taken back at once to one that goes over a weekend.
+const prometheus::Histogram::BucketBoundaries hour_buckets{10, 30, 60, 120, 300, 600, 1'800, 3'600, 7'200, 14'400, 28'800, 86'400, 172'800};
 
 // One string for a set of label values; a byte that no value holds parts them.
 using Pairs = std::span<const std::pair<std::string_view, std::string_view>>;
@@ -128,7 +130,8 @@ struct Metrics::Impl {
 
   // Null when the name has too many series already.
   template <class M>
-  M* series(std::string_view name, std::string_view help, Pairs labels) {
+  M* series(std::string_view name, std::string_view help, Pairs labels,
+            const prometheus::Histogram::BucketBoundaries& buckets = call_buckets) {
     const std::string key = series_key(labels);
     if (auto* found = find<M>(name, key, labels)) return found;
     const std::unique_lock lock(mutex);
@@ -197,8 +200,9 @@ void Metrics::set(std::string_view name, std::string_view help, Labels labels, d
   if (auto* gauge = impl_->series<prometheus::Gauge>(name, help, pairs(labels))) gauge->Set(value);
 }
 
-void Metrics::observe(std::string_view name, std::string_view help, Labels labels, std::chrono::nanoseconds duration) {
-  if (auto* histogram = impl_->series<prometheus::Histogram>(name, help, pairs(labels)))
+void Metrics::observe(std::string_view name, std::string_view help, Labels labels, std::chrono::nanoseconds duration, Scale scale) {
+  if (auto* histogram =
+          impl_->series<prometheus::Histogram>(name, help, pairs(labels), scale == Scale::hours ? hour_buckets : call_buckets))
     histogram->Observe(std::chrono::duration<double>(duration).count());
 }
 

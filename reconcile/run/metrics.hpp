@@ -5,6 +5,7 @@
 // hash lookup and an atomic.
 #pragma once
 #include <chrono>
+#include <cstdint>
 #include <initializer_list>
 #include <memory>
 #include <string>
@@ -35,9 +36,11 @@ class Metrics {
 
   // `name` without the prefix. The first use of a name fixes its help, type and label names; a later one that differs is a bug (throws).
   // A name has at most 2,000 series: what comes past that is dropped and counted in P_metrics_dropped_total.
-  void add(std::string_view name, std::string_view help, Labels labels, double by = 1);                          // a counter
-  void set(std::string_view name, std::string_view help, Labels labels, double value);                           // a gauge
-  void observe(std::string_view name, std::string_view help, Labels labels, std::chrono::nanoseconds duration);  // a histogram, in s
+  void add(std::string_view name, std::string_view help, Labels labels, double by = 1);  // a counter
+  void set(std::string_view name, std::string_view help, Labels labels, double value);   // a gauge
+  // A histogram, in s. Its buckets: `calls` 50 us to 30 s, `hours` 10 s to 2 days; the first use of a name fixes them.
+  enum class Scale : std::uint8_t { calls, hours };
+  void observe(std::string_view name, std::string_view help, Labels labels, std::chrono::nanoseconds duration, Scale scale = Scale::calls);
   void replace(const GaugeFamily& family);                                           // these series, and no other of that name
   void drop(std::string_view name, std::string_view label, std::string_view value);  // all series of `name` that have that label
 
