@@ -97,6 +97,8 @@ endstate runs. Try next:
   $kubectl apply -f manifests/samples/
   $kubectl get machineset workers --watch
   $kubectl scale machineset workers --replicas 150
+  # the fleet by state, live; and what a change would do before it is made (docs/kubectl.md)
+  kubectl-endstate top --kubeconfig ${RUN_DIR#"$ROOT"/}/kubeconfig
   # what the operator says of itself
   curl -s http://$operator_address/metrics
   # the same in a Prometheus, with endstate's alerts: http://127.0.0.1:$((PORT_BASE + 90))

@@ -262,11 +262,11 @@ class Player {
     for (const auto& r : refusals) {
       limit({.kind = r.why.kind, .name = r.why.name, .reason = r.why.reason, .message = Text(r.why.message), .machines = r.machines});
       // What such a place waits for is the end of an operation, which the world tells. A clock is looked at more seldom the longer it
-      // has kept us: the preview may be late by a quarter of the wait, at most by 15 minutes.
+      // has kept us: the preview may be late by a quarter of the wait, by at most 15 minutes or a 16th of it.
       if (world_.next_due() && (r.why.reason == api::reason::max_concurrent || r.why.reason == api::reason::max_unavailable)) continue;
       const auto least = std::chrono::ceil<seconds>(r.why.retry_after);
       const auto waited = refused_since_ ? duration_cast<seconds>(world_.now - *refused_since_) : 0s;
-      const auto after = std::clamp<seconds>(waited / 4, least, std::max(longest_look, least));
+      const auto after = std::clamp<seconds>(waited / 4, least, std::max({longest_look, waited / 16, least}));
       if (r.why.retry_after > 0ms && (!ask_again_ || after < *ask_again_)) ask_again_ = after;
     }
     if (any || refusals.empty())

@@ -1,0 +1,34 @@
+// kubectl-endstate: the kubectl plugin (`kubectl endstate ...`). This file is the wiring; each part's header says what it does.
+#include <cstdlib>
+#include <iostream>
+
+#include "src/common/signals.hpp"
+#include "src/kubectl/args.hpp"
+#include "src/kubectl/kubeconfig.hpp"
+#include "src/kubectl/run.hpp"
+#include "src/kubectl/run_top.hpp"
+
+int main(int argc, char** argv) {
+  using namespace endstate::kubectl;
+  const auto parsed = parse_args(argc, argv);
+  if (const auto* code = std::get_if<int>(&parsed)) return *code;
+  const auto& args = std::get<Args>(parsed);
+
+  auto credentials = user_credentials(args.common.kubeconfig, args.common.context, [](const char* name) { return std::getenv(name); });
+  if (!credentials) {
+    std::cerr << "kubectl-endstate: " << credentials.error().message << "\n";
+    return exit_code::usage;
+  }
+  std::string name_space = args.common.name_space.empty() ? credentials->name_space : args.common.name_space;
+  if (name_space.empty()) name_space = "default";
+
+  if (const auto* top = std::get_if<TopArgs>(&args.command)) {
+    endstate::block_stop_signals();
+    return run_top(*credentials, name_space, args, *top);
+  }
+  Client client(std::move(*credentials), {.timeout = args.common.request_timeout});
+  const Session session{client, name_space, std::cout, std::cerr};
+  if (const auto* rollout = std::get_if<RolloutArgs>(&args.command)) return run_rollout(session, *rollout);
+  if (const auto* diff = std::get_if<DiffArgs>(&args.command)) return run_diff(session, *diff, std::cin);
+  return run_describe(session, std::get<DescribeArgs>(args.command));
+}
