@@ -173,6 +173,9 @@ std::optional<api::Operation> lock_of(const api::MachineStatus& s) {
   return s.operation && s.operation->type != api::OperationType::create ? s.operation : std::nullopt;
 }
 
+// Progress under a lock: most updates end within it, and cost two statuses.
+constexpr std::chrono::milliseconds update_settle{20'000};
+
 std::chrono::milliseconds settle(const api::MachineStatus& before, const api::MachineStatus& after) {
   const bool step = before.phase != after.phase && !(is_early(before.phase) && is_early(after.phase));
   const auto turned = [&](std::string_view type) { return status_of(before, type) != status_of(after, type); };
@@ -181,10 +184,13 @@ std::chrono::milliseconds settle(const api::MachineStatus& before, const api::Ma
       turned(api::condition::stalled) || turned(api::condition::paused) || turned(api::condition::scheduling_open) ||
       turned(api::condition::deleting))
     return {};
-  // Gates that an open machine waits on are judged by how long they have stood: their turn must be written when it is seen.
+  // Gates that an open machine waits on are judged by how long they have stood: their turn must be written when it is seen. Under a lock
+  // nothing is closed, and the machine says that it isn't Ready already.
+  const bool locked = lock_of(after).has_value();
   for (const Condition& c : after.conditions)
-    if (after.node_ref && turned(c.type)) return {};
-  return before.blocked_by != after.blocked_by ? refusal_settle : progress_settle;
+    if (after.node_ref && !locked && turned(c.type)) return {};
+  if (before.blocked_by != after.blocked_by) return refusal_settle;
+  return locked ? update_settle : progress_settle;
 }
 
 }  // namespace

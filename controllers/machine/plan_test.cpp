@@ -219,6 +219,23 @@ TEST_CASE("progress waits, what matters is written at once") {
     CHECK(out.status->changed);
     CHECK(out.status->settle == progress_settle);
   }
+  SECTION("under a lock the packages' turn is progress, and waits longer; its end is written at once") {
+    in.machine = changed<api::Machine>(in.machine, [](auto& m) {
+      m.status.operation = api::Operation{.id = "g2", .type = api::OperationType::update, .revision = "rev1", .deadline = start + 2h};
+      m.status.phase = api::MachinePhase::updating;
+      for (auto& c : m.status.conditions)
+        if (c.type == "Ready") c.status = ConditionStatus::false_;
+    });
+    auto busy = in;
+    busy.assignment =
+        changed<api::HostAssignment>(in.assignment, [](auto& a) { a.status.packages[0].state = api::PackageState::applying; });
+    const auto out = plan(busy);
+    CHECK(out.status->changed);
+    CHECK(out.status->settle == 20s);
+    const auto end = plan(in);
+    CHECK(end.status->changed);
+    CHECK(end.status->settle == 0ms);
+  }
   SECTION("a lost connection is written when it lasts") {
     in.link = Input::Link::down;
     in.link_message = "refused";
