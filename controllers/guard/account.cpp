@@ -31,7 +31,12 @@ std::vector<reconcile::Text> limits_of(const Snapshot& snapshot, std::string_vie
 }  // namespace
 
 Account::Account(const Snapshot& snapshot) : snapshot_(snapshot), ledger_(snapshot.ledger), breakers_(snapshot_, ledger_) {
-  for (const auto& m : snapshot.machines) by_uid_[m->metadata.uid.view()] = m.get();
+  by_uid_.reserve(snapshot.machines.size());
+  for (const auto& m : snapshot.machines) {
+    if (!by_uid_.emplace(m->metadata.uid.view(), m.get()).second || m->metadata.deleting()) continue;
+    ++wanted_;
+    ++wanted_in_[m->status.failure_domain.view()];
+  }
   for (std::size_t i = 0; i < ledger_.grants.size(); ++i) grants_[ledger_.grants[i].id.str()] = i;
 }
 
@@ -107,9 +112,9 @@ bool Account::costs_availability(const reconcile::PermitRequest& request) const 
 }
 
 std::int64_t Account::machines(std::string_view domain, bool any_domain) const {
-  return std::count_if(by_uid_.begin(), by_uid_.end(), [&](const auto& entry) {
-    return !entry.second->metadata.deleting() && (any_domain || entry.second->status.failure_domain == domain);
-  });
+  if (any_domain) return wanted_;
+  const auto found = wanted_in_.find(domain);
+  return found == wanted_in_.end() ? 0 : found->second;
 }
 
 void Account::distrust(const Doubt& doubt) {

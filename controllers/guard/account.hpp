@@ -2,6 +2,7 @@
 #pragma once
 #include <map>
 #include <string>
+#include <unordered_map>
 
 #include "controllers/guard/breakers.hpp"
 #include "controllers/guard/plan.hpp"
@@ -35,7 +36,7 @@ class Account {
   std::int64_t unavailable() const { return unavailable_; }
   // Whether disturbing that machine takes one more out of service.
   bool costs_availability(const reconcile::PermitRequest& request) const;
-  std::int64_t machines(std::string_view domain, bool any_domain) const;  // wanted ones
+  std::int64_t machines(std::string_view domain, bool any_domain) const;  // wanted ones; counted once, for a group of requests asks often
 
   v1alpha1::GuardLedgerStatus take() { return std::move(ledger_); }
   bool changed() const { return changed_ || ended_; }
@@ -51,7 +52,9 @@ class Account {
   const Snapshot& snapshot_;
   v1alpha1::GuardLedgerStatus ledger_;
   Breakers breakers_;
-  std::map<std::string_view, const v1alpha1::Machine*> by_uid_;
+  std::unordered_map<std::string_view, const v1alpha1::Machine*> by_uid_;
+  std::unordered_map<std::string_view, std::int64_t> wanted_in_;  // machines, by failure domain
+  std::int64_t wanted_ = 0;
   std::map<std::string, std::size_t, std::less<>> grants_;   // id -> place in ledger_.grants
   std::map<std::string, bool, std::less<>> out_of_service_;  // machine uids that count as unavailable
   std::int64_t in_service_ = 0, unavailable_ = 0;

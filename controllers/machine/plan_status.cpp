@@ -189,7 +189,11 @@ std::chrono::milliseconds settle(const api::MachineStatus& before, const api::Ma
   const bool locked = lock_of(after).has_value();
   for (const Condition& c : after.conditions)
     if (after.node_ref && !locked && turned(c.type)) return {};
-  if (before.blocked_by != after.blocked_by) return refusal_settle;
+  // Another cause is told soon; that "7 are under way" are 8 now is not.
+  const auto cause = [](const api::MachineStatus& s) {
+    return s.blocked_by ? s.blocked_by->kind.str() + "/" + s.blocked_by->name.str() + "/" + s.blocked_by->reason.str() : std::string();
+  };
+  if (cause(before) != cause(after)) return refusal_settle;
   return locked ? update_settle : progress_settle;
 }
 

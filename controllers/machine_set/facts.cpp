@@ -11,8 +11,7 @@ using std::chrono::duration_cast, std::chrono::seconds;
 class Reader {
  public:
   explicit Reader(const Revisions& revisions) : revisions_(revisions) {}
-  const Revision* operator()(const api::Machine& m) {
-    const auto hash = m.metadata.labels.get(api::label::revision);
+  const Revision* operator()(const api::Machine& m, std::string_view hash) {
     if (!last_ || last_->hash != hash) last_ = revisions_.find(hash);
     return last_ && stands_for(m, last_->template_) ? last_ : nullptr;
   }
@@ -42,7 +41,8 @@ Facts judge(const Snapshot& s, const Revisions& revisions) {
     Fact f;
     f.machine = m.get();
     f.deleting = m->metadata.deleting();
-    if (const auto* r = read(*m)) f.revision = r->hash;
+    const auto wish = m->metadata.labels.get(api::label::revision);
+    if (const auto* r = read(*m, wish)) f.revision = r->hash;
     if (!m->metadata.annotations.empty()) {
       f.delete_first = m->metadata.annotations.has(api::annotation::delete_machine);
       f.protected_ = m->metadata.annotations.has(api::annotation::delete_protection);
@@ -61,7 +61,7 @@ Facts judge(const Snapshot& s, const Revisions& revisions) {
     }
     f.in_flight = status.operation.has_value();
     f.born = status.node_ref.has_value();
-    f.settled = !f.in_flight && !status.revision.empty() && status.revision == m->metadata.labels.get(api::label::revision);
+    f.settled = !f.in_flight && !status.revision.empty() && status.revision == wish;
     f.steady = f.available && f.settled && !f.deleting;
     if (f.deleting) {
       out.deleting.push_back(f);

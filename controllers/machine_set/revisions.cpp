@@ -109,13 +109,14 @@ Revisions plan_revisions(const Snapshot& s) {
 }
 
 std::vector<Action> plan_history_trim(const Snapshot& s, const Revisions& revisions) {
+  const auto limit = static_cast<std::size_t>(api::revision_history_limit(s.set->spec));
+  if (s.revisions.size() <= limit) return {};  // nobody has to be asked which revisions are in use
   std::unordered_set<std::string_view> used{revisions.update.view(), revisions.current.view()};
   for (const auto& m : s.machines) used.insert(m->metadata.labels.get(api::label::revision));
   std::vector<const Revision*> old;
   for (const auto& r : s.revisions)
     if (!used.contains(r.hash.view())) old.push_back(&r);
   std::sort(old.begin(), old.end(), [](const Revision* a, const Revision* b) { return a->number < b->number; });
-  const auto limit = static_cast<std::size_t>(api::revision_history_limit(s.set->spec));
   const auto excess = old.size() > limit ? old.size() - limit : 0;
   std::vector<Action> out;
   for (std::size_t i = 0; i < excess; ++i)
