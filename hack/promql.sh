@@ -17,4 +17,5 @@ metric_names() { { grep -oE '\b(endstate|process)_[a-z_]+' || true; } | sed -E '
 metrics_used() { { sed 's/#.*//; /^ *\(summary\|description\|runbook_url\):/d; /^- name:/d' "$alert_rules" && dashboard_expressions; } | metric_names; }
 
 # Those of the first column of the tables in docs/metrics.md.
+# shellcheck disable=SC2016 # backticks of Markdown
 documented_metrics() { sed -n 's/^| `\([a-z_]*\)`.*/\1/p' "$ROOT/docs/metrics.md" | sort -u; }

@@ -45,6 +45,7 @@ struct World : Scene {
     source.metadata.name_space = "default";
     source.spec.prometheus.address = "http://prom";
     metric_sources = {source};
+    editor = Editor{.manager = "kubectl", .time = now};  // else each pass would ask for them too
     take(pass());
   }
   // What the plan edits is done, and available.
