@@ -260,7 +260,7 @@ TEST_CASE("an open breaker outlives its budget, and the account", "[guard][break
     CHECK(w.next() == "b BreakerOpen");
   }
   SECTION("the account is lost") {
-    const auto& b = w.ledger.breakers.at(0);
+    const auto b = w.ledger.breakers.at(0);
     w.b->status.breakers = {{.cluster = "prod/hz", .state = b.state, .reason = b.reason, .message = b.message, .since = b.since}};
     w.ledger = {};
     w.doubt = Doubt{api::reason::ledger_missing, "it was missing"};
