@@ -6,8 +6,8 @@ namespace endstate::machine_set {
 namespace {
 
 using api::ProbeResult;
-using reconcile::Action, reconcile::Code, reconcile::Job, reconcile::Verb;
-using std::chrono::duration_cast, std::chrono::seconds;
+using reconcile::Code, reconcile::Job, reconcile::Verb;
+using std::chrono::seconds;
 
 constexpr std::int64_t max_attempts = 2;  // somebody may delete it once
 constexpr std::chrono::milliseconds look_each{3'000};

@@ -13,7 +13,7 @@
 namespace endstate::observe {
 
 namespace api = v1alpha1;
-using reconcile::GaugeFamily, reconcile::name_of, reconcile::Text;
+using reconcile::GaugeFamily, reconcile::name_of;
 
 namespace {
 

@@ -6,6 +6,12 @@
 namespace endstate::kubectl {
 namespace {
 
+// The path of a member, and of an item of a list.
+std::string member(const std::string& path, const std::string& key) {
+  return path.empty() ? key : std::string(path).append(".").append(key);
+}
+std::string item(const std::string& path, const std::string& name) { return std::string(path).append("[").append(name).append("]"); }
+
 using nlohmann::json;
 using reconcile::Type;
 
@@ -94,7 +100,7 @@ void compare_lists(const std::string& path, const json& before, const json& afte
     for (const auto& e : *list)
       if (const auto name = e[key].get<std::string>(); std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
   const auto found = out.size();
-  for (const auto& name : names) compare(path + "[" + name + "]", entry(before, name), entry(after, name), out);
+  for (const auto& name : names) compare(item(path, name), entry(before, name), entry(after, name), out);
   if (out.size() == found) out.push_back({path, "(order) " + shown(before), shown(after)});
 }
 
@@ -104,10 +110,9 @@ void compare(const std::string& path, const json& before, const json& after, std
   if (both([](const json& j) { return j.is_object() || j.is_null(); }) && (before.is_object() || after.is_object())) {
     const json &a = before.is_object() ? before : json::object(), &b = after.is_object() ? after : json::object();
     const auto found = out.size();
-    for (const auto& [key, value] : a.items())
-      compare(path.empty() ? key : path + "." + key, value, b.contains(key) ? b[key] : json(), out);
+    for (const auto& [key, value] : a.items()) compare(member(path, key), value, b.contains(key) ? b[key] : json(), out);
     for (const auto& [key, value] : b.items())
-      if (!a.contains(key)) compare(path.empty() ? key : path + "." + key, json(), value, out);
+      if (!a.contains(key)) compare(member(path, key), json(), value, out);
     if (out.size() == found) out.push_back({path, before.is_null() ? "" : "{}", after.is_null() ? "" : "{}"});
     return;
   }
@@ -125,17 +130,17 @@ std::string unknown(const json& value, const Type& type, const std::string& path
     case Type::Kind::list:
       if (!value.is_array()) return {};
       for (std::size_t i = 0; i < value.size(); ++i)
-        if (auto found = unknown(value[i], *type.item, path + "[" + std::to_string(i) + "]"); !found.empty()) return found;
+        if (auto found = unknown(value[i], *type.item, item(path, std::to_string(i))); !found.empty()) return found;
       return {};
     case Type::Kind::object: break;
     default: return {};
   }
   if (!value.is_object()) return {};
-  for (const auto& [key, inner] : value.items()) {
-    const auto here = path.empty() ? key : path + "." + key;
-    const auto it = std::find_if(type.fields.begin(), type.fields.end(), [&](const reconcile::Field& f) { return f.name == key; });
+  for (const auto& entry : value.items()) {
+    auto here = member(path, entry.key());
+    const auto it = std::find_if(type.fields.begin(), type.fields.end(), [&](const reconcile::Field& f) { return f.name == entry.key(); });
     if (it == type.fields.end()) return here;
-    if (auto found = unknown(inner, *it->type, here); !found.empty()) return found;
+    if (auto found = unknown(entry.value(), *it->type, here); !found.empty()) return found;
   }
   return {};
 }
