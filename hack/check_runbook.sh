@@ -17,13 +17,6 @@ reasons=$(sed -n '/^namespace reason {/,/^}/ s/^inline constexpr .* = "\([A-Za-z
 written=$(find "$pages" -maxdepth 1 -name '*.md' ! -name README.md -printf '%f\n' | sed 's/\.md$//' | sort)
 
 status=0
-complain() { # complain TEXT < names
-  local name
-  while IFS= read -r name; do
-    printf '%s: %s\n' "$1" "$name" >&2
-    status=1
-  done
-}
 complain "two constants of $names are the same reason" < <(uniq -d <<<"$reasons")
 reasons=$(uniq <<<"$reasons")
 complain "reason without a page in $pages" < <(comm -23 <(printf '%s\n' "$reasons") <(printf '%s' "${written:+$written$'\n'}"))

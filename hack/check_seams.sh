@@ -16,13 +16,6 @@ readers='reconcile/run/(facts|connections|reference)\.cpp|reconcile/cache/reflec
 seams='reconcile/base/env\.hpp|reconcile/kube/curl_env\.[ch]pp|reconcile/sim/[a-z_]+\.[ch]pp'
 
 status=0
-complain() { # complain TEXT < names
-  local name
-  while IFS= read -r name; do
-    printf '%s: %s\n' "$1" "$name" >&2
-    status=1
-  done
-}
 sources() { git ls-files --cached --others --exclude-standard -- 'apis/*.[ch]pp' 'controllers/*.[ch]pp' 'reconcile/*.[ch]pp' 'src/*.[ch]pp' | grep -vE '_test\.cpp$|/testing\.[ch]pp$'; }
 mapfile -t files < <(sources)
 ((${#files[@]} > 100)) || fail "no sources found"

@@ -21,6 +21,16 @@ fail() {
   exit 1
 }
 
+# complain TEXT < names: says TEXT of each name, and sets the caller's `status` to 1: a check goes on, and fails at its end.
+complain() {
+  local name
+  while IFS= read -r name; do
+    printf '%s: %s\n' "$1" "$name" >&2
+    # shellcheck disable=SC2034 # the caller's
+    status=1
+  done
+}
+
 # with_progress LABEL LOG COMMAND...: runs the command with its output in LOG; shows that it is alive, says how long it took, and prints the log's
 # tail if it failed. A terminal gets one updating line, a file a line each 30 s.
 with_progress() {
