@@ -17,14 +17,14 @@ reasons=$(sed -n '/^namespace reason {/,/^}/ s/^inline constexpr .* = "\([A-Za-z
 written=$(find "$pages" -maxdepth 1 -name '*.md' ! -name README.md -printf '%f\n' | sed 's/\.md$//' | sort)
 
 status=0
-complain "two constants of $names are the same reason" < <(uniq -d <<<"$reasons")
+complain_each "two constants of $names are the same reason" < <(uniq -d <<<"$reasons")
 reasons=$(uniq <<<"$reasons")
-complain "reason without a page in $pages" < <(comm -23 <(printf '%s\n' "$reasons") <(printf '%s' "${written:+$written$'\n'}"))
-complain "page in $pages without a reason in $names" < <(comm -13 <(printf '%s\n' "$reasons") <(printf '%s' "${written:+$written$'\n'}"))
-complain "page that $pages/README.md doesn't list" < <(comm -13 <(grep -oE '\]\([A-Za-z]+\.md\)' "$pages/README.md" | sed 's/^](\(.*\)\.md)$/\1/' | sort -u) <(printf '%s' "${written:+$written$'\n'}"))
-complain "page whose first line isn't '# <its reason>'" < <(for page in $written; do [[ $(head -n 1 "$pages/$page.md") == "# $page" ]] || printf '%s\n' "$page"; done)
+complain_each "reason without a page in $pages" < <(comm -23 <(printf '%s\n' "$reasons") <(printf '%s' "${written:+$written$'\n'}"))
+complain_each "page in $pages without a reason in $names" < <(comm -13 <(printf '%s\n' "$reasons") <(printf '%s' "${written:+$written$'\n'}"))
+complain_each "page that $pages/README.md doesn't list" < <(comm -13 <(grep -oE '\]\([A-Za-z]+\.md\)' "$pages/README.md" | sed 's/^](\(.*\)\.md)$/\1/' | sort -u) <(printf '%s' "${written:+$written$'\n'}"))
+complain_each "page whose first line isn't '# <its reason>'" < <(for page in $written; do [[ $(head -n 1 "$pages/$page.md") == "# $page" ]] || printf '%s\n' "$page"; done)
 # Written out instead of named by its constant, a reason can be one that nobody described. A Warning's are told by `warn(` or a `true` before them.
-complain "reason in the sources that $names doesn't have" < <(
+complain_each "reason in the sources that $names doesn't have" < <(
   git grep -hE --untracked '"[A-Z][A-Za-z]+"' -- 'controllers/*.cpp' 'controllers/*.hpp' ':!*_test.cpp' ':!*testing*' |
     grep -oE '(\b[a-z_.]*reason *= *(Text *[({] *)?|warn\(|\btrue, )"[A-Z][A-Za-z]+"' | sed 's/.*"\(.*\)"$/\1/' | sort -u | comm -13 <(printf '%s\n' "$reasons") -
 )
@@ -34,15 +34,15 @@ alert_pages=docs/runbook/alerts
 alerts=$(alert_names | sort)
 [[ -n $alerts ]] || fail "no alerts found in $alert_rules: has its form changed?"
 written=$(find "$alert_pages" -name '*.md' ! -name README.md -printf '%f\n' | sed 's/\.md$//' | sort)
-complain "two alerts have one name" < <(uniq -d <<<"$alerts")
-complain "alert without a page in $alert_pages" < <(comm -23 <(printf '%s\n' "$alerts") <(printf '%s\n' "$written"))
-complain "page in $alert_pages without an alert" < <(comm -13 <(printf '%s\n' "$alerts") <(printf '%s\n' "$written"))
-complain "page that $alert_pages/README.md doesn't list" < <(comm -13 <(grep -oE '\]\([A-Za-z]+\.md\)' "$alert_pages/README.md" | sed 's/^](\(.*\)\.md)$/\1/' | sort -u) <(printf '%s\n' "$written"))
-complain "page whose first line isn't '# <its alert>'" < <(for page in $written; do [[ $(head -n 1 "$alert_pages/$page.md") == "# $page" ]] || printf '%s\n' "$page"; done)
-complain "alert whose runbook_url doesn't lead to its page" < <(
+complain_each "two alerts have one name" < <(uniq -d <<<"$alerts")
+complain_each "alert without a page in $alert_pages" < <(comm -23 <(printf '%s\n' "$alerts") <(printf '%s\n' "$written"))
+complain_each "page in $alert_pages without an alert" < <(comm -13 <(printf '%s\n' "$alerts") <(printf '%s\n' "$written"))
+complain_each "page that $alert_pages/README.md doesn't list" < <(comm -13 <(grep -oE '\]\([A-Za-z]+\.md\)' "$alert_pages/README.md" | sed 's/^](\(.*\)\.md)$/\1/' | sort -u) <(printf '%s\n' "$written"))
+complain_each "page whose first line isn't '# <its alert>'" < <(for page in $written; do [[ $(head -n 1 "$alert_pages/$page.md") == "# $page" ]] || printf '%s\n' "$page"; done)
+complain_each "alert whose runbook_url doesn't lead to its page" < <(
   awk '/- alert:/ { alert = $3 } /runbook_url:/ { print alert, $2 }' "$alert_rules" | while read -r alert url; do [[ $url == "$alert_pages/$alert.md" ]] || printf '%s\n' "$alert"; done
 )
-complain "alert without severity, summary, description or runbook_url" < <(
+complain_each "alert without severity, summary, description or runbook_url" < <(
   awk '/- alert:/ { if (alert && seen != 4) print alert; alert = $3; seen = 0 } /severity: (critical|warning)|^ *summary: .|^ *description: .|^ *runbook_url: ./ { seen++ } END { if (seen != 4) print alert }' "$alert_rules"
 )
 ((status == 0)) || fail "the runbook and $names don't agree"

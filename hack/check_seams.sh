@@ -21,7 +21,7 @@ mapfile -t files < <(sources)
 ((${#files[@]} > 100)) || fail "no sources found"
 mapfile -t callers < <(grep -lE '(\.|->)[[:space:]]*call[[:space:]]*\(' "${files[@]}")
 ((${#callers[@]} > 4)) || fail "no caller of Env::call found: has its name changed?"
-complain "calls Env::call, and isn't one of the few that may (hack/check_seams.sh)" < <(printf '%s\n' "${callers[@]}" | grep -vxE "$writers|$readers|$seams" || true)
+complain_each "calls Env::call, and isn't one of the few that may (hack/check_seams.sh)" < <(printf '%s\n' "${callers[@]}" | grep -vxE "$writers|$readers|$seams" || true)
 mapfile -t reading < <(sources | grep -xE "$readers")
-complain "only reads, and names a verb that writes" < <(grep -lE 'Verb::(create|apply|update|merge_patch|json_patch|remove)\b' "${reading[@]}" || true)
+complain_each "only reads, and names a verb that writes" < <(grep -lE 'Verb::(create|apply|update|merge_patch|json_patch|remove)\b' "${reading[@]}" || true)
 ((status == 0)) || fail "an API call goes around the actor"

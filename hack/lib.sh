@@ -21,8 +21,8 @@ fail() {
   exit 1
 }
 
-# complain TEXT < names: says TEXT of each name, and sets the caller's `status` to 1: a check goes on, and fails at its end.
-complain() {
+# complain_each TEXT < names: says TEXT of each name, and sets the caller's `status` to 1: a check goes on, and fails at its end.
+complain_each() {
   local name
   while IFS= read -r name; do
     printf '%s: %s\n' "$1" "$name" >&2
