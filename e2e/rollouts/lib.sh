@@ -83,6 +83,7 @@ kill_operator() {
 
 start_recorder() {
   [[ -x $ROOT/build/release/chaos_recorder ]] || fail "no build/release/chaos_recorder: run hack/build.sh release chaos_recorder"
+  rm -f "$RUN_DIR/recorder.tsv" # of a recorder before this one: the new file says that the whole cluster is seen
   start_process recorder "$ROOT/build/release/chaos_recorder" --kubeconfig "$RUN_DIR/kubeconfig" --out "$RUN_DIR/recorder.tsv"
   await_process recorder 60 test -s "$RUN_DIR/recorder.tsv"
 }

@@ -30,7 +30,7 @@ break_limit() {
     kubectl get "$name" -o json | jq '(.status.conditions[] | select(.type == "Ready").status) = "False"' |
       kubectl replace --subresource status -f - >/dev/null || return 1
   done
-  sleep 2
+  await_process recorder 20 grep -q EXCEEDED "$RUN_DIR/recorder.log" || return 1
   ! stop_recorder >"$RUN_DIR.log" && grep -q 'MachineSet default/fleet: unavailable  *6  *3  .*EXCEEDED by 3' "$RUN_DIR.log"
 }
 check "a limit that is broken past the operator is found, and named" break_limit
