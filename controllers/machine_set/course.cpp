@@ -193,9 +193,9 @@ class Planner {
     for (auto& q : look.queries) c_.queries.push_back(std::move(q));
     if (before.empty())
       for (const auto& name : look.unknown)
-        note(true, api::reason::invalid_spec,
+        note(true, api::reason::unknown_preflight_check,
              "the annotation " + std::string(api::annotation::skip_preflight) + " names " + name +
-                 ", which is no pre-flight check: it skips nothing");
+                 ", which is no pre-flight check: it skips nothing. The checks are " + preflight_check_names());
     if (look.problem) {
       const bool failed = look.problem->reason == api::reason::preflight_failed;
       look_again(std::chrono::ceil<seconds>(look.again));
@@ -329,7 +329,7 @@ class Planner {
   }
 
   bool pass(const Step& step, std::size_t index) {
-    record_step();
+    record_step("Passed");
     if (step.last) {
       complete();
       return false;
@@ -428,7 +428,7 @@ class Planner {
                            .time = s_.now});
     note(true, "RevisionRejected", "revision " + update_.str() + asked_by() + " at step " + st.step.str() + ": " + message);
     count_permits();
-    record_step();
+    record_step("Rejected");
     close_history(ChangeResult::rejected, message);
     st.phase = by_hand || may_roll_back(count(update_).at) ? RolloutPhase::rolling_back : RolloutPhase::paused;
     st.pause_start_time = {};
@@ -527,11 +527,23 @@ class Planner {
             "Machine", name};
   }
 
+  // The chain of those before us comes back to us, and none of them is through: nobody would ever begin.
   bool waits_in_a_ring() const {
     if (!s_.after) return false;
-    const auto& theirs = s_.after->spec.rollout.after;
-    const auto& st = s_.after->status.rollout;
-    return theirs && theirs->name == s_.set->metadata.name && st && st->phase != RolloutPhase::complete;
+    const auto is_through = [](const Ref<api::MachineSet>& set) {
+      return !set->status.rollout || set->status.rollout->phase == RolloutPhase::complete;
+    };
+    const auto& last = s_.after_that.empty() ? s_.after : s_.after_that.back();
+    const auto& back_to = last->spec.rollout.after;
+    return back_to && back_to->name == s_.set->metadata.name && !is_through(s_.after) &&
+           std::none_of(s_.after_that.begin(), s_.after_that.end(), is_through);
+  }
+  std::string ring_text() const {
+    if (s_.after_that.empty())
+      return "this set and MachineSet " + s_.after->metadata.name.str() + " wait for each other: take rollout.after out of one of them";
+    std::string names = s_.after->metadata.name.str();
+    for (const auto& set : s_.after_that) names += " for " + set->metadata.name.str();
+    return "MachineSets wait for each other in a ring: this one for " + names + " for this one; take rollout.after out of one of them";
   }
   // The other set is Complete, and wherever both have a slot, at our version.
   std::optional<Problem> waits_for_set() const {
@@ -544,8 +556,7 @@ class Planner {
     const auto& st = other.status;
     const bool is_complete = st.rollout && st.rollout->phase == RolloutPhase::complete && st.current_revision == st.update_revision &&
                              st.observed_generation == other.metadata.generation;
-    if (!is_complete && waits_in_a_ring())
-      return problem("this set and MachineSet " + name.str() + " wait for each other: take rollout.after out of one of them");
+    if (!is_complete && waits_in_a_ring()) return problem(ring_text());
     if (!is_complete) return problem("MachineSet " + name.str() + " isn't Complete yet");
     for (const auto& slot : s_.set->spec.template_.spec.packages)
       for (const auto& theirs : other.spec.template_.spec.packages)
@@ -568,7 +579,7 @@ class Planner {
     if (c_.history.empty()) return;
     auto& last = c_.history.back();
     if (last.result != ChangeResult::none && !(last.result == ChangeResult::rejected && result == ChangeResult::rolled_back)) return;
-    if (result == ChangeResult::superseded) record_step();
+    if (result == ChangeResult::superseded) record_step("Superseded");
     last.result = result;
     last.message = cut(why, 1024);
     last.end_time = s_.now;
@@ -585,7 +596,7 @@ class Planner {
                           .duration = last.end_time - last.start_time});
   }
   // At its end, or when the revision is rejected or superseded in it.
-  void record_step() {
+  void record_step(std::string_view result) {
     const auto& st = c_.status;
     if (st.step.empty() || c_.history.empty() || !(c_.history.back().revision == st.revision)) return;
     auto& steps = c_.history.back().steps;
@@ -594,6 +605,11 @@ class Planner {
     record_analysis(record, c_.status.analysis);
     if (!steps.empty() && steps.back().name == st.step) return;  // the partition is reached again and again
     if (steps.size() < 20) steps.push_back(record);
+    c_.metrics.push_back({.name = "rollout_steps_total",
+                          .help = "Steps of rollouts by how they ended.",
+                          .label = "result",
+                          .value = result,
+                          .duration = std::nullopt});
   }
 
   const Snapshot& s_;

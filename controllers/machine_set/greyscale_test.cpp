@@ -211,6 +211,98 @@ TEST_CASE("sets that wait for each other say so", "[machine_set]") {
   CHECK(stalled->message.view().find("each other") != std::string_view::npos);
 }
 
+namespace {
+
+// Another set of the namespace, in the middle of a rollout, that waits for `after`.
+Ref<api::MachineSet> waiting_set(std::string_view name, std::string_view after) {
+  auto set = std::make_shared<api::MachineSet>(settled(2, "v1").set);
+  set->metadata.name = name;
+  set->spec.rollout.after = api::RolloutAfter{.kind = "MachineSet", .name = after};
+  set->status.rollout->phase = RolloutPhase::paused;
+  return set;
+}
+
+}  // namespace
+
+TEST_CASE("a ring of sets of any length is told, and only while nobody in it is through", "[machine_set]") {
+  auto scene = under_way({});
+  scene.set.spec.rollout.after = api::RolloutAfter{.kind = "MachineSet", .name = "a"};
+  std::map<std::string, Ref<api::MachineSet>> all{
+      {"a", waiting_set("a", "b")}, {"b", waiting_set("b", "c")}, {"c", waiting_set("c", "workers")}};
+  const auto find = [&](const Text& name) { return all.contains(name.str()) ? all.at(name.str()) : Ref<api::MachineSet>(); };
+  const auto stalled = [&] {
+    auto s = scene.snapshot();
+    s.after = find("a");
+    s.after_that = chain_after(*s.set, s.after, find);
+    const auto p = plan_in_full(s);
+    CHECK(edited(p).empty());
+    return *condition(p, "Stalled");
+  };
+  SECTION("three others") {
+    const auto c = stalled();
+    CHECK(c.status == api::ConditionStatus::true_);
+    CHECK(c.reason == api::reason::waiting_for_set);
+    CHECK(c.message.view().find("in a ring: this one for a for b for c for this one") != std::string_view::npos);
+  }
+  SECTION("one of them is through: it isn't held, and the next one follows") {
+    auto done = std::make_shared<api::MachineSet>(*all["b"]);
+    done->status.rollout->phase = RolloutPhase::complete;
+    all["b"] = done;
+    CHECK(stalled().status == api::ConditionStatus::false_);
+  }
+  SECTION("a ring that we only lead to isn't ours") {
+    all["c"] = waiting_set("c", "a");
+    CHECK(stalled().status == api::ConditionStatus::false_);
+  }
+  SECTION("a chain that ends") {
+    all.erase("c");
+    CHECK(stalled().status == api::ConditionStatus::false_);
+  }
+  SECTION("a ring longer than is looked for ends the look") {
+    for (int i = 0; i < 100; ++i) {
+      const auto name = "s" + std::to_string(i), next = "s" + std::to_string(i + 1);
+      all[name] = waiting_set(name, next);
+    }
+    all["c"] = waiting_set("c", "s0");
+    CHECK(chain_after(scene.set, find("a"), find).size() == max_waves);
+    CHECK(stalled().status == api::ConditionStatus::false_);
+  }
+}
+
+TEST_CASE("each step's end is counted once", "[machine_set]") {
+  auto scene = under_way({waiting_step("few", {1, false})});
+  std::map<std::string, int> ended;
+  const auto pass = [&] {
+    const auto p = scene.pass();
+    for (const auto& m : p.plan.metrics)
+      if (m.name == "rollout_steps_total") ++ended[m.value.str()];
+    for (const auto& name : edited(p))
+      for (auto& m : scene.machines)
+        if (m.metadata.name == name) m = machine_of(scene.set, name, "v2");
+    scene.now += seconds(60);
+  };
+  for (int i = 0; i < 3; ++i) pass();
+  CHECK(ended.empty());  // it waits for a person
+  SECTION("passed") {
+    scene.set.metadata.annotations.set(api::annotation::promote, revision_for("v2"));
+    pass();
+    scene.set.metadata.annotations.erase(api::annotation::promote);
+    for (int i = 0; i < 20; ++i) pass();
+    CHECK(scene.set.status.rollout->phase == RolloutPhase::complete);
+    CHECK(ended == std::map<std::string, int>{{"Passed", 2}});
+  }
+  SECTION("rejected") {
+    scene.set.metadata.annotations.set(api::annotation::reject, revision_for("v2"));
+    pass();
+    CHECK(ended == std::map<std::string, int>{{"Rejected", 1}});
+  }
+  SECTION("superseded") {
+    edit_template(scene, "v3");
+    pass();
+    CHECK(ended == std::map<std::string, int>{{"Superseded", 1}});
+  }
+}
+
 TEST_CASE("a set that is paused isn't late, and its clocks go on where they stood", "[machine_set]") {
   auto scene = under_way({step_of("few", {1, false})});
   auto p = scene.pass();

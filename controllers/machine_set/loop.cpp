@@ -6,6 +6,7 @@
 #include "controllers/common/indexes.hpp"
 #include "controllers/common/machine_state.hpp"
 #include "controllers/machine_set/audit.hpp"
+#include "controllers/machine_set/cluster_facts.hpp"
 #include "controllers/machine_set/loop_audit.hpp"
 #include "controllers/machine_set/loop_preflight.hpp"
 #include "controllers/machine_set/names.hpp"
@@ -51,20 +52,7 @@ void choose_names(const View& view, Snapshot& s) {
 }
 
 void read_cluster(const View& view, Snapshot& s) {
-  const auto cluster = view.get<api::Cluster>("", s.set->metadata.name_space, s.set->spec.cluster_name);
-  if (!cluster) return;
-  s.cluster = {.found = true,
-               .deleting = cluster->metadata.deleting(),
-               .paused = is_paused(*cluster),
-               .hosted = cluster->spec.control_plane.type == api::ControlPlaneType::hosted,
-               .connection = connection_of(*cluster),
-               .ready = api::ConditionStatus::unknown,
-               .why_not_ready = {},
-               .version = cluster->status.control_plane.version};
-  if (const auto* ready = reconcile::find_condition(cluster->status.conditions, api::condition::ready)) {
-    s.cluster.ready = ready->status;
-    if (ready->status != api::ConditionStatus::true_) s.cluster.why_not_ready = ready->message;
-  }
+  if (const auto cluster = view.get<api::Cluster>("", s.set->metadata.name_space, s.set->spec.cluster_name)) s.cluster = facts_of(*cluster);
 }
 
 // ---- what a step's analysis reads ----
@@ -232,7 +220,11 @@ std::function<reconcile::Plan()> MachineSetLoop::observe(const reconcile::Snapsh
   s.now = std::chrono::floor<std::chrono::seconds>(given.now.wall);
   s.fresh = is_fresh(view);
   s.machines = view.by_index<api::Machine>("", machines_by_set, s.set->metadata.uid);
-  if (const auto& after = s.set->spec.rollout.after) s.after = view.get<api::MachineSet>("", key.name_space, after->name);
+  if (const auto& after = s.set->spec.rollout.after) {
+    const auto find = [&](const Text& name) { return view.get<api::MachineSet>("", key.name_space, name); };
+    s.after = find(after->name);
+    s.after_that = chain_after(*s.set, s.after, find);
+  }
   read_cluster(view, s);
   read_packages(view, s);
   choose_names(view, s);

@@ -97,6 +97,7 @@ class Checker {
     return {};
   }
   std::vector<reconcile::Query> queries;
+  std::optional<reconcile::Refused> refusal;
   std::chrono::milliseconds again = preflight_again;
 
  private:
@@ -236,6 +237,7 @@ class Checker {
     again = std::min(again, std::max<std::chrono::milliseconds>(no->retry_after, std::chrono::seconds(1)));
     auto found = failed(no->kind.str() + " " + no->name.str() + " refuses (" + no->reason.str() + "): " + no->message, no->kind, no->name);
     found.needs_somebody = no->reason != api::reason::window_full && no->reason != api::reason::schedule_closed;
+    refusal = *no;
     return found;
   }
   // One machine of each failure domain: a limit may be of one domain only.
@@ -361,11 +363,18 @@ Preflight plan_preflight(const Snapshot& s, const Revision* from, const Revision
   }
   if (checker) {
     out.queries = std::move(checker->queries);
+    out.refusal = std::move(checker->refusal);
     out.again = checker->again;
   }
   if (!open) return out;
   out.problem = problem_of(found);
   if (!checker) out.again = std::chrono::seconds(1);  // the next snapshot has it
+  return out;
+}
+
+std::string preflight_check_names() {
+  std::string out;
+  for (const auto check : all_checks) out.append(out.empty() ? "" : ", ").append(reconcile::name_of(check));
   return out;
 }
 

@@ -18,6 +18,7 @@
 
 #include "controllers/machine_set/course.hpp"
 #include "controllers/machine_set/snapshot.hpp"
+#include "reconcile/run/guard.hpp"
 #include "reconcile/run/loop.hpp"
 
 namespace endstate::machine_set {
@@ -27,17 +28,20 @@ inline constexpr std::size_t max_artifacts = 24;            // of one release: w
 inline constexpr std::size_t max_domains = 16;              // failure domains whose budget is asked for
 
 struct Preflight {
-  std::vector<api::PreflightStatus> checks;  // one each, in the API's order
-  std::vector<api::PreflightCheck> skipped;  // by annotation
-  std::vector<std::string> unknown;          // what the annotation names and no check is
-  std::optional<Problem> problem;            // nullopt: clear to go
-  bool needs_somebody = false;               // a person or a change elsewhere; else it waits for an answer or a clock
+  std::vector<api::PreflightStatus> checks;   // one each, in the API's order
+  std::vector<api::PreflightCheck> skipped;   // by annotation
+  std::vector<std::string> unknown;           // what the annotation names and no check is
+  std::optional<Problem> problem;             // nullopt: clear to go
+  bool needs_somebody = false;                // a person or a change elsewhere; else it waits for an answer or a clock
+  std::optional<reconcile::Refused> refusal;  // the guard's, that BudgetOpen failed with
   std::vector<reconcile::Query> queries;
   std::chrono::milliseconds again = preflight_again;
 };
 
 // `from`: the revision that it comes from; null: none that is known, so all of `to` is new.
 Preflight plan_preflight(const Snapshot& s, const Revision* from, const Revision& to);
+
+std::string preflight_check_names();  // "ArtifactsReachable, VersionSkew, ..."
 
 // ---- parts, for their tables ----
 

@@ -472,7 +472,7 @@ TEST_CASE("what was skipped is recorded", "[machine_set][preflight]") {
     return std::any_of(p.plan.events.begin(), p.plan.events.end(), [&](const auto& e) { return e.reason == reason; });
   };
   CHECK(told("PreflightSkipped"));
-  CHECK(told(api::reason::invalid_spec));
+  CHECK(told(api::reason::unknown_preflight_check));
 }
 
 TEST_CASE("a third revision has a pre-flight of its own", "[machine_set][preflight]") {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "controllers/machine_set/preflight.hpp"
 #include "controllers/machine_set/preview_world.hpp"
 #include "controllers/machine_set/steps.hpp"
 
@@ -76,7 +77,7 @@ class Player {
       const auto planned = plan_in_full(world_.snapshot());
       const bool moved = take(planned);
       const bool granted = permits();
-      if (moved || granted || past_gate()) {
+      if (moved || granted || past_gate() || past_preflight()) {
         ++here;
         idle_ = 0;
         continue;
@@ -117,7 +118,8 @@ class Player {
     if (in_.cluster.paused) warn("its Cluster is paused: nothing of this happens before somebody resumes it");
     set.spec.paused.reset();
     set.metadata.annotations.erase(api::annotation::paused);
-    set.metadata.annotations.set(api::annotation::skip_preflight, "all");  // what can be looked at from here is told apart
+    asked_skips_ = Text(set.metadata.annotations.get(api::annotation::skip_preflight));
+    skip_checks(false);
     const bool analysis = std::any_of(set.spec.rollout.steps.begin(), set.spec.rollout.steps.end(),
                                       [](const api::RolloutStep& s) { return s.analysis.has_value(); });
     if (analysis) assume("each analysis passes, in the time that its good answers take");
@@ -137,6 +139,7 @@ class Player {
       world_.set.status = *planned.status;
       world_.set.status.observed_generation = world_.set.metadata.generation;
       first_status();
+      look_at_preflight();
       follow_steps();
       note_stalls();
     }
@@ -154,6 +157,136 @@ class Player {
       if (r.revision == out_.to)
         warn("revision " + out_.to.str() + " was rejected at step " + r.step.str() + " (" + r.reason.str() + ": " + r.message.str() +
              "): it is not tried again. To try it: kubectl endstate rollout retry machineset/" + out_.set.str());
+  }
+
+  // ---- the pre-flight ----
+
+  // In the play only the budget is looked at, for it is the one that a clock may open; what else is wrong is told once, and what follows
+  // is as if it were mended.
+  void skip_checks(bool budget_too) {
+    using api::PreflightCheck;
+    std::string names;
+    for (const auto check :
+         {PreflightCheck::artifacts_reachable, PreflightCheck::version_skew, PreflightCheck::cluster_healthy, PreflightCheck::disk_room})
+      names.append(names.empty() ? "" : ",").append(reconcile::name_of(check));
+    world_.set.metadata.annotations.set(api::annotation::skip_preflight, budget_too ? "all" : Text(names));
+  }
+
+  const Unjudged* unjudged(api::PreflightCheck check) const {
+    for (const auto& u : in_.unjudged)
+      if (u.check == check) return &u;
+    return nullptr;
+  }
+
+  // All five as the user's rollout will find them: once, when it comes to them. A rollout that is past them already isn't held by them.
+  void look_at_preflight() {
+    const auto& rollout = status().rollout;
+    if (!out_.preflight.empty() || !rollout || rollout->preflight.empty() || !forward()) return;
+    const auto& had = in_.set->status.rollout;
+    if (had && had->revision == rollout->revision && had->start_time == rollout->start_time && !had->step.empty()) return;
+    auto s = world_.snapshot(true);
+    const auto revisions = plan_revisions(s);
+    const auto* to = revisions.find(status().update_revision);
+    if (to == nullptr) return;
+    auto set = std::make_shared<api::MachineSet>(*s.set);
+    set->metadata.annotations.set(api::annotation::skip_preflight, asked_skips_);
+    s.set = std::move(set);
+    const auto look = plan_preflight(s, revisions.find(status().current_revision), *to);
+    for (const auto& c : look.checks) tell_check(c, look);
+    for (const auto& name : look.unknown)
+      warn("the annotation " + std::string(api::annotation::skip_preflight) + " names " + name +
+           ", which is no pre-flight check: they are " + preflight_check_names());
+    const bool left_out = std::find(look.skipped.begin(), look.skipped.end(), api::PreflightCheck::budget_open) != look.skipped.end();
+    if (left_out || unjudged(api::PreflightCheck::budget_open) != nullptr) skip_checks(true);
+  }
+
+  void tell_check(const api::PreflightStatus& c, const Preflight& look) {
+    PreviewCheck out{.check = c.check, .result = PreviewVerdict::passed, .message = c.message};
+    const auto* blind = unjudged(c.check);
+    if (c.result == api::PreflightResult::skipped) {
+      out.result = PreviewVerdict::skipped;
+    } else if (blind != nullptr) {
+      out.result = PreviewVerdict::unknown;
+      out.message = blind->why;
+    } else if (c.result == api::PreflightResult::pending) {
+      out.result = PreviewVerdict::unknown;
+      if (c.check == api::PreflightCheck::artifacts_reachable)
+        out.message = Text(std::to_string(look.queries.size()) +
+                           (look.queries.size() == 1 ? " address, which the operator asks" : " addresses, which the operator asks") +
+                           " from where it runs: not asked from here");
+    } else if (c.result == api::PreflightResult::failed) {
+      const bool clock = c.check == api::PreflightCheck::budget_open && look.refusal && a_clock_ends(*look.refusal);
+      out.result = clock ? PreviewVerdict::waits : PreviewVerdict::failed;
+      if (!clock) refuse(c.check);
+    }
+    if (out.result == PreviewVerdict::unknown) assume("pre-flight checks that can't be judged from here pass");
+    out_.preflight.push_back(std::move(out));
+  }
+
+  void refuse(api::PreflightCheck check) {
+    const std::string name(reconcile::name_of(check));
+    const Text text(std::string(api::reason::preflight_failed) + ": the pre-flight check " + name +
+                    " fails. Mend it, or leave it out by the annotation " + std::string(api::annotation::skip_preflight) + ": " + name);
+    if (std::find(out_.problems.begin(), out_.problems.end(), text) == out_.problems.end()) out_.problems.push_back(text);
+    assume("what pre-flight checks find is mended, or left out");
+  }
+
+  // The rollout stands before its first machine, for a budget. True: it goes on, or a moment has come at which it may.
+  bool past_preflight() {
+    const auto& rollout = status().rollout;
+    if (!rollout || !forward() || !rollout->step.empty() || rollout->phase != api::RolloutPhase::paused) return false;
+    const auto* why = reconcile::find_condition(status().conditions, api::condition::rolling_out);
+    if (why == nullptr || !(why->reason == api::reason::preflight_failed)) return false;
+    auto s = world_.snapshot(true);
+    const auto no = refusal(s);
+    if (!no) return false;
+    if (!a_clock_ends(*no)) {
+      refuse(api::PreflightCheck::budget_open);
+      skip_checks(true);
+      return true;
+    }
+    auto& held = step_named(Text(preview_step::preflight));
+    const auto waiting = std::count_if(s.machines.begin(), s.machines.end(), [&](const Ref<api::Machine>& m) {
+      return !(m->metadata.labels.get(api::label::revision) == status().update_revision);
+    });
+    limit(held, {.kind = no->kind, .name = no->name, .reason = no->reason, .message = Text(no->message), .machines = waiting});
+    world_.now = opens_at(std::move(s));
+    world_.finish_due();
+    step_named(Text(preview_step::preflight)).end = since_begin();
+    return world_.now - began_ <= bounds_.length;
+  }
+
+  static bool a_clock_ends(const reconcile::Refused& no) {
+    return no.reason == api::reason::window_full || no.reason == api::reason::schedule_closed;
+  }
+  std::optional<reconcile::Refused> refusal(const Snapshot& s) const {
+    const auto revisions = plan_revisions(s);
+    const auto* to = revisions.find(status().update_revision);
+    return to == nullptr ? std::nullopt : plan_preflight(s, revisions.find(status().current_revision), *to).refusal;
+  }
+
+  // The first moment, to the second, at which no budget refuses; not after the next machine is done (that may change it), nor past the
+  // preview's end. Strides grow, so that a long wait is few looks: a gap that is shorter than a stride (15 minutes, or a 16th of the
+  // wait) may be missed.
+  WallTime opens_at(Snapshot s) const {
+    auto end = std::max<WallTime>(world_.now + 1s, began_ + bounds_.length + 1s);
+    if (const auto due = world_.next_due()) end = std::clamp<WallTime>(*due, world_.now + 1s, end);
+    auto shut = world_.now, open = end;
+    while (shut < end) {
+      const auto waited = duration_cast<seconds>(shut - world_.now);
+      const auto at = std::min<WallTime>(end, shut + std::clamp<seconds>(waited / 4, 1s, std::max(longest_look, waited / 16)));
+      s.now = at;
+      if (!refusal(s)) {
+        open = at;
+        break;
+      }
+      shut = at;
+    }
+    while (open - shut > 1s) {
+      s.now = shut + duration_cast<seconds>(open - shut) / 2;
+      (refusal(s) ? shut : open) = s.now;
+    }
+    return open;
   }
 
   // Steps that pass within one pass never stand in the status: history has them.
@@ -215,14 +348,16 @@ class Player {
 
   void limit(PreviewLimit found) {
     if (out_.steps.empty()) return;
-    auto& limits = (forward() && !status().rollout->step.empty() ? step_named(status().rollout->step) : out_.steps.back()).limits;
-    for (auto& l : limits)
+    limit(forward() && !status().rollout->step.empty() ? step_named(status().rollout->step) : out_.steps.back(), std::move(found));
+  }
+  void limit(PreviewStep& step, PreviewLimit found) {
+    for (auto& l : step.limits)
       if (l.kind == found.kind && l.name == found.name && l.reason == found.reason) {
         l.machines = std::max(l.machines, found.machines);
         return;
       }
     found.first = since_begin();
-    limits.push_back(std::move(found));
+    step.limits.push_back(std::move(found));
   }
 
   // The set's own maxUnavailable: machines of the step are left, and the plan takes none of them now.
@@ -377,6 +512,7 @@ class Player {
   PreviewWorld world_;
   const WallTime began_;
   Preview out_;
+  Text asked_skips_;  // what the user's annotation leaves out
   std::set<Text> open_, touched_;
   std::optional<seconds> ask_again_;
   std::optional<WallTime> refused_since_;

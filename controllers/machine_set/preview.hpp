@@ -10,12 +10,18 @@
 #include <optional>
 #include <vector>
 
+#include "apis/v1alpha1/machine.hpp"
 #include "apis/v1alpha1/packages.hpp"
 #include "apis/v1alpha1/policy.hpp"
 #include "controllers/guard/schedule.hpp"
 #include "controllers/machine_set/snapshot.hpp"
 
 namespace endstate::machine_set {
+
+struct Unjudged {
+  api::PreflightCheck check{};
+  Text why;
+};
 
 struct PreviewInput {
   Ref<api::MachineSet> set;  // as it would be stored; its status as it is now
@@ -25,12 +31,15 @@ struct PreviewInput {
   std::vector<Ref<api::Machine>> others;                                 // of the same cluster: budgets count them too
   std::vector<Revision> revisions;                                       // the set's
   Ref<api::MachineSet> after;                                            // that spec.rollout.after names
+  std::vector<Ref<api::MachineSet>> after_that;                          // as chain_after gives it
   std::optional<std::vector<Ref<api::MachinePackageVersion>>> packages;  // nullopt: they can't be read
   std::vector<Text> taken_names;                                         // of Machines of the namespace that aren't the set's
   std::optional<std::vector<Text>> free_hosts;                           // failure domain of each; nullopt: not known, enough is assumed
   std::vector<Ref<api::ChangeBudget>> budgets;                           // those that select the cluster, by name
-  api::GuardLedgerStatus ledger;
+  std::vector<Ref<api::Host>> hosts;                                     // of the set's machines
+  std::optional<api::GuardLedgerStatus> ledger;                          // nullopt: the cluster has none, or it can't be read
   bool ledger_trusted = true;
+  std::vector<Unjudged> unjudged;       // pre-flight checks of which it can't be known here how they stand
   std::vector<guard::ZoneFacts> zones;  // that the budgets' schedules name (controllers/guard/zones.hpp); a zone without facts holds
   WallTime now{};
   std::optional<std::chrono::seconds> machine_time;  // how long one operation takes; nullopt: as the set's machines did, else 60 s
@@ -60,6 +69,23 @@ consteval auto describe(const PreviewLimit*) {
                      api::field<&S::first>("firstSeconds", "When it says no first, from now."));
 }
 
+// A check before the first machine, as it would be found now.
+//   Waits    it fails, and a clock ends that: the rollout goes on by itself
+//   Unknown  it can't be judged from here
+enum class PreviewVerdict : std::uint8_t { passed, failed, waits, unknown, skipped };
+consteval auto describe(const PreviewVerdict*) { return api::names("How it is found.", "Passed", "Failed", "Waits", "Unknown", "Skipped"); }
+struct PreviewCheck {
+  api::PreflightCheck check{};
+  PreviewVerdict result{};
+  Text message;
+  friend bool operator==(const PreviewCheck&, const PreviewCheck&) = default;
+};
+consteval auto describe(const PreviewCheck*) {
+  using S = PreviewCheck;
+  return api::object("A pre-flight check.", api::field<&S::check>("check", "Which."), api::field<&S::result>("result", "How it is found."),
+                     api::field<&S::message>("message", "Why, for people."));
+}
+
 struct PreviewStep {
   Text name;  // of rollout.steps, "all" or "rest" where they don't say; or one of preview_step's
   std::int64_t target = 0;
@@ -86,8 +112,9 @@ consteval auto describe(const PreviewStep*) {
                      api::field<&S::limits>("limits", "What holds it up."), api::field<&S::then>("then", "What is waited for after it."));
 }
 namespace preview_step {
-inline constexpr std::string_view replicas = "replicas";  // machines that are missing or too many
-inline constexpr std::string_view back = "back";          // to the current revision, without steps
+inline constexpr std::string_view preflight = "(pre-flight)";  // no machine yet: a budget holds the rollout before its first one
+inline constexpr std::string_view replicas = "replicas";       // machines that are missing or too many
+inline constexpr std::string_view back = "back";               // to the current revision, without steps
 }  // namespace preview_step
 
 enum class PreviewEnd : std::uint8_t { complete, nothing, rolled_back, partition, stuck, cut };
@@ -97,7 +124,8 @@ consteval auto describe(const PreviewEnd*) {
 
 struct Preview {
   Text name_space, set;
-  Text from, to;  // revisions; the same: the template doesn't change
+  Text from, to;                        // revisions; the same: the template doesn't change
+  std::vector<PreviewCheck> preflight;  // empty: none is made (nothing new is released, or it was made already)
   std::vector<PreviewStep> steps;
   std::int64_t touched = 0;  // machines
   std::chrono::seconds duration{}, machine_time{};
@@ -112,6 +140,7 @@ consteval auto describe(const Preview*) {
   return api::object(
       "What a change would do.", api::field<&S::name_space>("namespace", "The set's."), api::field<&S::set>("set", "The MachineSet."),
       api::field<&S::from>("from", "The revision that it comes from."), api::field<&S::to>("to", "The revision that it leads to."),
+      api::field<&S::preflight>("preflight", "What is looked at before the first machine, and how it is found now."),
       api::field<&S::steps>("steps", "What happens, in order."), api::field<&S::touched>("touched", "How many machines are touched."),
       api::field<&S::duration>("durationSeconds", "How long all of it takes."),
       api::field<&S::machine_time>("machineSeconds", "How long an update of one machine is taken to last."),

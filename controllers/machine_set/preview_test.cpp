@@ -420,3 +420,186 @@ TEST_CASE("2,000 machines under a rate are told in bounded work", "[preview]") {
   CHECK(told.duration > seconds(3 * 3600));
   CHECK(told.duration < seconds(4 * 3600 + 1800));
 }
+
+namespace {
+
+const PreviewCheck& check_of(const Preview& told, api::PreflightCheck check) {
+  for (const auto& c : told.preflight)
+    if (c.check == check) return c;
+  throw std::logic_error("that check wasn't made");
+}
+Ref<api::MachinePackageVersion> kubelet(std::string_view name, std::string_view version, std::string_view url,
+                                        std::optional<std::int64_t> size = std::nullopt) {
+  auto p = std::make_shared<api::MachinePackageVersion>();
+  p->metadata.name = name;
+  p->spec.package_name = "kubelet";
+  p->spec.version = version;
+  p->spec.disruption = api::Disruption::restart_service;
+  p->spec.install.artifacts = {{.arch = "amd64", .url = url, .sha256 = Text(std::string(64, 'a')), .size = size}};
+  return p;
+}
+// A set of three at v1 whose template goes to v2.
+PreviewInput release(Scene& scene, Ref<api::MachinePackageVersion> v2) {
+  scene = settled(3, "v1");
+  edit_template(scene, "v2");
+  auto in = input(scene);
+  in.packages = {kubelet("v1", "1.34.3", "https://mirror.test/old"), std::move(v2)};
+  in.ledger.emplace();
+  return in;
+}
+api::BudgetSchedule frozen(std::string_view name, std::string_view cron, seconds lasts) {
+  api::BudgetSchedule s;
+  s.name = name;
+  s.type = api::ScheduleType::deny;
+  s.cron = cron;
+  s.duration = lasts;
+  s.operations = {api::BudgetOperation::machine_update};
+  return s;
+}
+
+using Check = api::PreflightCheck;
+
+}  // namespace
+
+TEST_CASE("the pre-flight is told as it would be found", "[preview][preflight]") {
+  Scene scene;
+  SECTION("all of it") {
+    const auto told = preview(release(scene, kubelet("v2", "1.34.4", "https://mirror.test/new")));
+    INFO(reconcile::encode(told));
+    REQUIRE(told.preflight.size() == 5);
+    CHECK(check_of(told, Check::version_skew).result == PreviewVerdict::passed);
+    CHECK(check_of(told, Check::cluster_healthy).result == PreviewVerdict::passed);
+    CHECK(check_of(told, Check::budget_open).result == PreviewVerdict::passed);
+    CHECK(check_of(told, Check::artifacts_reachable).result == PreviewVerdict::skipped);  // a reserved name
+    CHECK(check_of(told, Check::disk_room).result == PreviewVerdict::skipped);            // no size is given
+    CHECK(told.problems.empty());
+    CHECK(told.end == PreviewEnd::complete);
+    CHECK(told.steps.size() == 1);
+  }
+  SECTION("what fails is refused, and what would follow is told") {
+    const auto told = preview(release(scene, kubelet("v2", "1.35.0", "https://mirror.test/new")));
+    INFO(reconcile::encode(told));
+    const auto& skew = check_of(told, Check::version_skew);
+    CHECK(skew.result == PreviewVerdict::failed);
+    CHECK(skew.message.view().find("upgrade the control plane first") != std::string_view::npos);
+    REQUIRE(told.problems.size() == 1);
+    CHECK(says(told.problems, "PreflightFailed: the pre-flight check VersionSkew fails"));
+    CHECK(says(told.assumptions, "is mended"));
+    CHECK(told.end == PreviewEnd::complete);
+    CHECK(told.touched == 3);
+  }
+  SECTION("a Cluster that isn't Ready, and a host without room") {
+    auto in = release(scene, kubelet("v2", "1.34.4", "https://mirror.test/new", 1000));
+    in.cluster.ready = api::ConditionStatus::false_;
+    in.cluster.why_not_ready = "no answer";
+    auto host = std::make_shared<api::Host>();
+    host->metadata.name = in.machines[0]->status.host_ref->name;
+    host->status.capacity.set("endstate.dev/free-disk", "2999");
+    in.hosts = {host};
+    const auto told = preview(in);
+    INFO(reconcile::encode(told));
+    CHECK(check_of(told, Check::cluster_healthy).result == PreviewVerdict::failed);
+    CHECK(check_of(told, Check::disk_room).result == PreviewVerdict::failed);
+    CHECK(check_of(told, Check::disk_room).message.view().find(host->metadata.name.view()) != std::string_view::npos);
+    CHECK(told.problems.size() == 2);
+  }
+  SECTION("what the annotation leaves out doesn't refuse; a name that is no check is said") {
+    auto in = release(scene, kubelet("v2", "1.35.0", "https://mirror.test/new"));
+    auto set = std::make_shared<api::MachineSet>(*in.set);
+    set->metadata.annotations.set(api::annotation::skip_preflight, "VersionSkew,Skew");
+    in.set = set;
+    const auto told = preview(in);
+    INFO(reconcile::encode(told));
+    CHECK(check_of(told, Check::version_skew).result == PreviewVerdict::skipped);
+    CHECK(told.problems.empty());
+    CHECK(says(told.warnings, "names Skew, which is no pre-flight check"));
+  }
+}
+
+TEST_CASE("a pre-flight check that can't be judged here is unknown, with the reason, and holds nothing", "[preview][preflight]") {
+  Scene scene;
+  auto in = release(scene, kubelet("v2", "1.34.4", "https://mirror.corp/new"));
+  in.cluster.version = {};
+  in.unjudged = {{Check::budget_open, "you have no right to list changebudgets.endstate.dev"}};
+  const auto told = preview(in);
+  INFO(reconcile::encode(told));
+  CHECK(check_of(told, Check::artifacts_reachable).result == PreviewVerdict::unknown);
+  CHECK(check_of(told, Check::artifacts_reachable).message == "1 address, which the operator asks from where it runs: not asked from here");
+  CHECK(check_of(told, Check::version_skew).result == PreviewVerdict::unknown);
+  CHECK(check_of(told, Check::budget_open).result == PreviewVerdict::unknown);
+  CHECK(check_of(told, Check::budget_open).message == "you have no right to list changebudgets.endstate.dev");
+  CHECK(told.problems.empty());
+  CHECK(says(told.assumptions, "can't be judged from here pass"));
+  CHECK(told.end == PreviewEnd::complete);
+}
+
+TEST_CASE("a freeze window: which budget and schedule hold it, until when, and when it goes on", "[preview][preflight]") {
+  Scene scene;
+  auto in = release(scene, kubelet("v2", "1.34.4", "https://mirror.test/new"));
+  in.now = epoch + std::chrono::hours(23);
+  api::ChangeBudgetSpec spec;
+  spec.schedules = {frozen("nights", "0 22 * * *", seconds(8 * 3600))};
+  in.budgets = {budget("calm", spec)};
+  auto told = preview(in);
+  INFO(reconcile::encode(told));
+  const auto& check = check_of(told, Check::budget_open);
+  CHECK(check.result == PreviewVerdict::waits);
+  CHECK(check.message == "ChangeBudget calm refuses (ScheduleClosed): schedule nights is on until 2026-11-24T06:00:00Z");
+  CHECK(told.problems.empty());  // a clock ends it
+  REQUIRE(told.steps.size() == 2);
+  CHECK(told.steps[0].name == preview_step::preflight);
+  CHECK(told.steps[0].begin == seconds(0));
+  CHECK(told.steps[0].end == std::chrono::hours(7));  // to the second
+  REQUIRE(told.steps[0].limits.size() == 1);
+  CHECK(told.steps[0].limits[0].kind == "ChangeBudget");
+  CHECK(told.steps[0].limits[0].name == "calm");
+  CHECK(told.steps[0].limits[0].reason == api::reason::schedule_closed);
+  CHECK(told.steps[0].limits[0].machines == 3);
+  CHECK(told.steps[1].begin == std::chrono::hours(7));
+  CHECK(told.end == PreviewEnd::complete);
+  CHECK(told.duration == std::chrono::hours(7) + seconds(180));
+
+  SECTION("one that begins while the rollout is under way holds the machines that are left") {
+    in.now = epoch + std::chrono::hours(22) - seconds(90);
+    told = preview(in);
+    INFO(reconcile::encode(told));
+    CHECK(check_of(told, Check::budget_open).result == PreviewVerdict::passed);
+    REQUIRE(told.steps.size() == 1);
+    const auto& limits = told.steps[0].limits;
+    const auto held = std::find_if(limits.begin(), limits.end(), [](const PreviewLimit& l) { return l.name == "calm"; });
+    REQUIRE(held != limits.end());
+    CHECK(held->reason == api::reason::schedule_closed);
+    CHECK(held->message.view().find("nights is on until 2026-11-24T06:00:00Z") != std::string_view::npos);
+    CHECK(told.duration >= std::chrono::hours(8) + seconds(90));
+    CHECK(told.end == PreviewEnd::complete);
+  }
+  SECTION("a schedule that can't be judged needs a person") {
+    spec.schedules[0].time_zone = "Nowhere/Atlantis";
+    in.budgets = {budget("calm", spec)};
+    told = preview(in, {.length = std::chrono::hours(48)});
+    INFO(reconcile::encode(told));
+    CHECK(check_of(told, Check::budget_open).result == PreviewVerdict::failed);
+    CHECK(says(told.problems, "BudgetOpen fails"));
+  }
+  SECTION("one that is on for ever: it is cut, and says by what it is held") {
+    spec.schedules = {frozen("always", "* * * * *", seconds(3600))};
+    in.budgets = {budget("calm", spec)};
+    told = preview(in, {.length = std::chrono::hours(48)});
+    INFO(reconcile::encode(told));
+    CHECK(told.end == PreviewEnd::cut);
+    CHECK(told.touched == 0);
+    REQUIRE(told.steps.size() == 1);
+    CHECK(told.steps[0].limits[0].name == "calm");
+  }
+  SECTION("a rollout that is past its pre-flight is held by it no more") {
+    auto under_way = std::make_shared<api::MachineSet>(*in.set);
+    scene.now = in.now;
+    scene.pass();
+    scene.pass();
+    REQUIRE(scene.set.status.rollout->step == "all");
+    in.set = std::make_shared<api::MachineSet>(scene.set);
+    told = preview(in);
+    INFO(reconcile::encode(told));
+    CHECK(told.preflight.empty());
+  }
+}

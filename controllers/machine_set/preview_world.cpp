@@ -6,6 +6,7 @@
 #include "controllers/guard/plan.hpp"
 #include "controllers/machine_set/facts.hpp"
 #include "controllers/machine_set/names.hpp"
+#include "controllers/machine_set/preflight.hpp"
 #include "controllers/machine_set/write.hpp"
 #include "reconcile/kube/core.hpp"
 
@@ -129,7 +130,7 @@ void PreviewWorld::adopt_item(Item& item, bool mute) {
 
 // ---- what the plans see ----
 
-Snapshot PreviewWorld::snapshot() const {
+Snapshot PreviewWorld::snapshot(bool with_preflight) const {
   Snapshot s;
   s.set = std::make_shared<api::MachineSet>(set);
   s.cluster = in_.cluster;
@@ -138,6 +139,7 @@ Snapshot PreviewWorld::snapshot() const {
   for (const auto& [name, item] : items_) s.machines.push_back(item.object);
   s.revisions = revisions_;
   s.after = in_.after;
+  s.after_that = in_.after_that;
   s.now = now;
   if (in_.packages)
     for (const auto& slot : set.spec.template_.spec.packages) {
@@ -153,7 +155,35 @@ Snapshot PreviewWorld::snapshot() const {
     if (items_.contains(name) || taken_.contains(name.view())) continue;
     if (std::find(s.free_names.begin(), s.free_names.end(), name) == s.free_names.end()) s.free_names.push_back(std::move(name));
   }
+  if (with_preflight || preflight_is_near(set)) read_preflight(s);
   return s;
+}
+
+// As the loop gathers it (loop_preflight.cpp); answers of artifacts' addresses are nothing that can be had here.
+void PreviewWorld::read_preflight(Snapshot& s) const {
+  auto& in = s.preflight.emplace();
+  if (in_.packages)
+    for (const auto& slot : set.spec.template_.spec.packages)
+      for (const auto& p : *in_.packages)
+        if (p->metadata.name == slot.version_ref.name) in.packages.push_back(p);
+  in.budgets = in_.budgets;
+  in.zones = in_.zones;
+  if (ledger_) {
+    auto ledger = std::make_shared<api::GuardLedger>();
+    ledger->status = *ledger_;
+    in.ledger = std::move(ledger);
+  }
+  if (!in.budgets.empty() && in.ledger) {
+    in.cluster_machines = in_.others;
+    in.cluster_machines.insert(in.cluster_machines.end(), s.machines.begin(), s.machines.end());
+  }
+  std::map<std::string_view, const Ref<api::Host>*> by_name;
+  for (const auto& h : in_.hosts) by_name[h->metadata.name.view()] = &h;
+  for (const auto& m : in_.machines) {
+    if (!m->status.host_ref || m->metadata.deleting()) continue;
+    const auto it = by_name.find(m->status.host_ref->name.view());
+    in.hosts.push_back({m->metadata.labels.get(api::label::revision), it == by_name.end() ? Ref<api::Host>() : *it->second});
+  }
 }
 
 std::int64_t PreviewWorld::live() const {
@@ -352,7 +382,7 @@ bool PreviewWorld::ask(std::vector<Refusal>& refusals) {
     guard::Snapshot s{.cluster = {set.metadata.name_space, set.spec.cluster_name},
                       .budgets = in_.budgets,
                       .machines = in_.others,
-                      .ledger = ledger_,
+                      .ledger = ledger_.value_or(api::GuardLedgerStatus{}),
                       .zones = in_.zones,
                       .own = !first_,
                       .now = now};

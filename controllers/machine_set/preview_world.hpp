@@ -28,7 +28,8 @@ class PreviewWorld {
 
   explicit PreviewWorld(const PreviewInput& in);
 
-  Snapshot snapshot() const;
+  // With what the pre-flight reads while one is near, or whenever it is asked for.
+  Snapshot snapshot(bool with_preflight = false) const;
   // Does what the plan wants, at once. The machines that it touched, in order.
   std::vector<Touched> apply(const reconcile::Plan& plan);
   // Asks the guard for whoever waits for a permit. True: somebody got one. `refusals` tells of the others.
@@ -59,6 +60,7 @@ class PreviewWorld {
   };
   using Items = std::map<Text, Item>;
 
+  void read_preflight(Snapshot& s) const;
   void adopt();
   void adopt_item(Item& item, bool mute);
   void measure();
@@ -87,8 +89,8 @@ class PreviewWorld {
   std::size_t never_ = 0;                        // what is worked at and won't be done
   std::set<std::string_view> taken_;
   std::optional<std::vector<Text>> free_hosts_;
-  api::GuardLedgerStatus ledger_;
-  bool first_ = true;  // the ledger is still as it was read
+  std::optional<api::GuardLedgerStatus> ledger_;  // nullopt: there is no account yet
+  bool first_ = true;                             // the ledger is still as it was read
   std::uint64_t uids_ = 0;
   std::chrono::seconds update_time_{}, create_time_{}, delete_time_{};
   bool drains_ = false;

@@ -72,12 +72,31 @@ struct JobSeen {
   std::optional<reconcile::Error> error;
 };
 
+inline constexpr std::size_t max_waves = 32;  // sets that wait for each other in a row: so far a ring is looked for
+
+// Whom the set `after` waits for, whom that one waits for, and so on; ends before a set that is in the chain already, is `set` itself or
+// doesn't exist. `find`: the namespace's set by that name, or null.
+template <class Find>
+std::vector<Ref<api::MachineSet>> chain_after(const api::MachineSet& set, const Ref<api::MachineSet>& after, const Find& find) {
+  std::vector<Ref<api::MachineSet>> out;
+  for (auto at = after; at && at->spec.rollout.after && out.size() < max_waves; at = out.back()) {
+    const auto& name = at->spec.rollout.after->name;
+    bool seen = name == set.metadata.name || name == after->metadata.name;
+    for (const auto& other : out) seen = seen || name == other->metadata.name;
+    auto next = seen ? Ref<api::MachineSet>() : find(name);
+    if (!next) break;
+    out.push_back(std::move(next));
+  }
+  return out;
+}
+
 struct Snapshot {
   Ref<api::MachineSet> set;
   ClusterFacts cluster;
   std::vector<Ref<api::Machine>> machines;             // whose controller is this set (by uid); by key
   std::vector<Revision> revisions;                     // labelled with the set's uid
   Ref<api::MachineSet> after;                          // that spec.rollout.after names; null: none is named, or it isn't there
+  std::vector<Ref<api::MachineSet>> after_that;        // whom that one waits for, and so on: as chain_after gives it
   std::optional<PreflightInput> preflight;             // nullopt: none was near when this was made
   std::optional<Editor> editor;                        // asked for when a change begins; nullopt: not known
   std::vector<Text> unknown_packages;                  // MachinePackageVersions that the template names and that don't exist

@@ -164,6 +164,38 @@ gone_as_planned() { kubectl_admin get machines -o name | sed 's|.*/||' | sort | 
 check "the ones that the preview named went" gone_as_planned
 { set_yaml kubelet-1.34.3 8 && printf -- '---\n' && sed 's/max: 200}/max: 0}/' manifests/samples/change_budget.yaml; } >"$work/budget.yaml"
 check "a budget in the files counts" gives 1 "ChangeBudget default: WindowFull" endstate diff -f "$work/budget.yaml"
+# On from this hour on, for five: the preview says until when, and the rollout then waits as it was told.
+cat >"$work/freeze.yaml" <<YAML
+apiVersion: endstate.dev/v1alpha1
+kind: ChangeBudget
+metadata: {name: calm}
+spec:
+  clusterSelector: {}
+  schedules: [{name: nights, type: Deny, cron: "0 $(date -u +%-H) * * *", durationSeconds: 18000, operations: [MachineUpdate]}]
+YAML
+ends=$(date -u -d "@$(($(date +%s) / 3600 * 3600 + 18000))" +%FT%TZ)
+set_yaml kubelet-1.34.3 8 >"$work/frozen.yaml"
+check "a freeze window: by which budget and schedule, until when" gives 1 "waits    BudgetOpen: ChangeBudget calm refuses (ScheduleClosed): schedule nights is on until $ends" endstate diff -f "$work/frozen.yaml" -f "$work/freeze.yaml"
+check "and when it goes on" gives 1 "1. before the first machine: waits, from +0s to +4h" endstate diff -f "$work/frozen.yaml" -f "$work/freeze.yaml"
+kubectl_admin apply -f "$work/freeze.yaml" -f "$work/frozen.yaml" >/dev/null
+told_frozen() { gives 4 "ChangeBudget calm refuses (ScheduleClosed): schedule nights is on until $ends" endstate rollout status machineset/pool --watch=false; }
+check "the rollout waits for it: exit code 4" until_ 30 told_frozen
+kubectl_admin apply -f "$work/fewer.yaml" >/dev/null
+kubectl_admin delete -f "$work/freeze.yaml" >/dev/null
+check "the way back isn't held" gives 0 "is complete" endstate rollout status machineset/pool --timeout 90s
+set_yaml kubelet-9 8 >"$work/skew.yaml"
+cat >"$work/kubelet-9.yaml" <<YAML
+apiVersion: endstate.dev/v1alpha1
+kind: MachinePackageVersion
+metadata: {name: kubelet-9}
+spec:
+  packageName: kubelet
+  version: 1.99.0
+  install: {method: Archive, artifacts: [{arch: amd64, url: "http://127.0.0.1:9/kubelet.tar.gz", sha256: $(printf a | sha256sum | cut -c1-64)}]}
+YAML
+skew() { gives 1 "$1" endstate diff -f "$work/skew.yaml" -f "$work/kubelet-9.yaml"; }
+check "a kubelet newer than its API server: refused, and why" skew "is newer than the API server"
+check "what can't be judged from here is unknown" skew "unknown  ArtifactsReachable: 1 address, which the operator asks from where it runs"
 set_yaml kubelet-nowhere >"$work/nowhere.yaml"
 check "an unknown package is refused beforehand" gives 1 "PackageNotFound" endstate diff -f "$work/nowhere.yaml"
 check "one that stands in the same files isn't unknown" gives 1 "step canary" endstate diff -f "$work/nowhere.yaml" -f <(
@@ -201,6 +233,7 @@ kubectl_admin create clusterrolebinding looker --clusterrole=endstate-view --ser
 (umask 077 && kubectl_admin config view --raw --flatten --minify -o json | jq --arg token "$(kubectl_admin create token looker)" \
   '.users = [{name: "looker", user: {token: $token}}] | .contexts[0].context.user = "looker"' >"$work/looker.kubeconfig")
 export KUBECONFIG_OF=$work/looker.kubeconfig
+check "a viewer has the pre-flight too" gives 1 "FAILS    VersionSkew" endstate diff -f "$work/skew.yaml" -f "$work/kubelet-9.yaml"
 check "a viewer has the preview, and is told what wasn't checked" gives 1 "was not checked" endstate diff -f "$work/one.yaml"
 endstate diff -f "$work/fewer.yaml" >/dev/null 2>&1 && same=0 || same=$?
 check "nothing to change is exit code 0 for a viewer too" test "$same" = 0

@@ -1,14 +1,17 @@
 #include "src/kubectl/world.hpp"
 
+#include <set>
+
 #include "controllers/common/indexes.hpp"
-#include "controllers/common/machine_state.hpp"
 #include "controllers/guard/zones.hpp"
+#include "controllers/machine_set/cluster_facts.hpp"
 #include "controllers/machine_set/names.hpp"
 #include "reconcile/kube/url.hpp"
 
 namespace endstate::kubectl {
 
 namespace api = v1alpha1;
+using api::PreflightCheck;
 using reconcile::Code, reconcile::ControllerRevision, reconcile::fail, reconcile::Text;
 
 namespace {
@@ -53,11 +56,14 @@ void World::note(std::string text) {
 }
 
 template <class T>
-std::optional<std::vector<Ref<T>>> World::may_list(std::string_view name_space, std::string_view what, std::string_view missing) {
+std::optional<std::vector<Ref<T>>> World::may_list(std::string_view name_space, std::string_view what, std::string_view missing,
+                                                   std::string* why) {
   auto all = client_.list<T>(name_space);
   if (all) return std::move(*all);
-  note(all.error().code == Code::forbidden ? "you have no right to list " + std::string(what) + ": " + std::string(missing)
-                                           : std::string(what) + " can't be listed (" + all.error().message + "): " + std::string(missing));
+  const std::string because = all.error().code == Code::forbidden ? "you have no right to list " + std::string(what)
+                                                                  : std::string(what) + " can't be listed (" + all.error().message + ")";
+  if (why) *why = because;
+  note(because + ": " + std::string(missing));
   return std::nullopt;
 }
 
@@ -76,7 +82,8 @@ Result<std::vector<Ref<ControllerRevision>>> World::revisions(const api::Machine
 
 std::vector<Ref<api::ChangeBudget>> World::budgets(const api::Cluster& cluster) {
   if (!budgets_) {
-    budgets_ = may_list<api::ChangeBudget>({}, "changebudgets.endstate.dev", "no budget is taken into account but those in your files");
+    budgets_ = may_list<api::ChangeBudget>({}, "changebudgets.endstate.dev", "no budget is taken into account but those in your files",
+                                           &why_no_budgets_);
     if (!*budgets_) *budgets_ = std::vector<Ref<api::ChangeBudget>>();
     put(**budgets_, overrides_.budgets);
   }
@@ -115,6 +122,65 @@ void World::look_at_sources(const api::MachineSet& set) {
   }
 }
 
+void World::cannot(machine_set::PreviewInput& in, std::initializer_list<api::PreflightCheck> checks, const std::string& why) {
+  for (const auto check : checks)
+    if (std::none_of(in.unjudged.begin(), in.unjudged.end(), [&](const auto& u) { return u.check == check; }))
+      in.unjudged.push_back({check, Text(why)});
+}
+
+void World::read_cluster(machine_set::PreviewInput& in) {
+  const auto& set = *in.set;
+  auto of = cluster(set);
+  if (!of) {
+    const std::string why = "cluster " + set.spec.cluster_name.str() + " can't be read (" + of.error().message + ")";
+    note(why + ": it is taken to be well, and no budget is taken into account");
+    in.cluster.found = true;
+    return cannot(in, {PreflightCheck::cluster_healthy, PreflightCheck::version_skew, PreflightCheck::budget_open}, why);
+  }
+  if (!*of) return;
+  const auto& c = **of;
+  in.cluster = machine_set::facts_of(c);
+  in.budgets = budgets(c);
+  in.zones = guard::zones_of(in.budgets, in.now);
+  if (!why_no_budgets_.empty()) cannot(in, {PreflightCheck::budget_open}, why_no_budgets_);
+  auto ledger = client_.get<api::GuardLedger>(set.metadata.name_space, c.metadata.name);
+  const bool is_new = in.now - c.metadata.creation_timestamp.value_or(in.now) < new_cluster;
+  if (ledger && (*ledger)->spec.cluster_uid == c.metadata.uid) {
+    in.ledger = (*ledger)->status;
+  } else if (ledger || ledger.error().code == Code::not_found) {  // that of an earlier Cluster by this name is none
+    in.ledger_trusted = is_new || in.budgets.empty();
+  } else {
+    const std::string why = "the cluster's GuardLedger can't be read (" + ledger.error().message + ")";
+    note(why + ": what was done lately doesn't count in the windows");
+    cannot(in, {PreflightCheck::budget_open}, why);
+  }
+}
+
+void World::read_packages(machine_set::PreviewInput& in) {
+  if (!packages_) {
+    packages_ = may_list<api::MachinePackageVersion>({}, "machinepackageversions.endstate.dev",
+                                                     "whether they exist, and whether they drain, is not known", &why_no_packages_);
+    if (*packages_) put(**packages_, overrides_.packages);
+  }
+  in.packages = *packages_;
+  if (!why_no_packages_.empty())
+    cannot(in, {PreflightCheck::artifacts_reachable, PreflightCheck::version_skew, PreflightCheck::disk_room}, why_no_packages_);
+}
+
+void World::read_hosts(machine_set::PreviewInput& in) {
+  std::string why;
+  auto hosts = may_list<api::Host>(in.set->metadata.name_space, "hosts.endstate.dev", "enough free hosts are assumed", &why);
+  if (!hosts) return cannot(in, {PreflightCheck::disk_room}, why);
+  std::set<std::string_view> own;
+  for (const auto& m : in.machines)
+    if (m->status.host_ref) own.insert(m->status.host_ref->name.view());
+  in.free_hosts.emplace();
+  for (const auto& h : *hosts) {
+    if (claimable(*h)) in.free_hosts->emplace_back(api::failure_domain(h->spec.hardware));
+    if (own.contains(h->metadata.name.view())) in.hosts.push_back(h);
+  }
+}
+
 Result<machine_set::PreviewInput> World::input(Ref<api::MachineSet> set, bool exists) {
   const auto name_space = set->metadata.name_space.str();
   machine_set::PreviewInput in;
@@ -140,41 +206,16 @@ Result<machine_set::PreviewInput> World::input(Ref<api::MachineSet> set, bool ex
       note("controllerrevisions.apps can't be listed (" + recorded_ones.error().message +
            "): that a template was there before is not seen");
   }
-  auto of = cluster(*set);
-  if (!of) {
-    note("cluster " + set->spec.cluster_name.str() + " can't be read (" + of.error().message +
-         "): it is taken to be well, and no budget is taken into account");
-    in.cluster.found = true;
-  } else if (const auto& c = *of) {
-    in.cluster = {.found = true,
-                  .deleting = c->metadata.deleting(),
-                  .paused = is_paused(*c),
-                  .hosted = c->spec.control_plane.type == api::ControlPlaneType::hosted};
-    in.budgets = budgets(*c);
-    in.zones = guard::zones_of(in.budgets, in.now);
-    auto ledger = client_.get<api::GuardLedger>(name_space, c->metadata.name);
-    const bool is_new = in.now - c->metadata.creation_timestamp.value_or(in.now) < new_cluster;
-    if (ledger)
-      in.ledger = (*ledger)->status;
-    else if (ledger.error().code == Code::not_found)
-      in.ledger_trusted = is_new || in.budgets.empty();
-    else
-      note("the cluster's GuardLedger can't be read (" + ledger.error().message + "): what was done lately doesn't count in the windows");
-  }
-  if (!packages_) {
-    packages_ = may_list<api::MachinePackageVersion>({}, "machinepackageversions.endstate.dev",
-                                                     "whether they exist, and whether they drain, is not known");
-    if (*packages_) put(**packages_, overrides_.packages);
-  }
-  in.packages = *packages_;
-  if (auto hosts = may_list<api::Host>(name_space, "hosts.endstate.dev", "enough free hosts are assumed")) {
-    in.free_hosts.emplace();
-    for (const auto& h : *hosts)
-      if (claimable(*h)) in.free_hosts->emplace_back(api::failure_domain(h->spec.hardware));
-  }
+  read_cluster(in);
+  read_packages(in);
+  read_hosts(in);
   if (const auto& after = set->spec.rollout.after) {
-    auto other = client_.get<api::MachineSet>(name_space, after->name);
-    if (other) in.after = *other;
+    const auto find = [&](const Text& name) {
+      auto other = client_.get<api::MachineSet>(name_space, name);
+      return other ? *other : Ref<api::MachineSet>();
+    };
+    in.after = find(after->name);
+    in.after_that = machine_set::chain_after(*set, in.after, find);
   }
   look_at_sources(*set);
   return in;

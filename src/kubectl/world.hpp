@@ -38,7 +38,13 @@ class World {
  private:
   // What could be read; nullopt, and a note, if it couldn't.
   template <class T>
-  std::optional<std::vector<Ref<T>>> may_list(std::string_view name_space, std::string_view what, std::string_view missing);
+  std::optional<std::vector<Ref<T>>> may_list(std::string_view name_space, std::string_view what, std::string_view missing,
+                                              std::string* why = nullptr);
+  // That these pre-flight checks can't be judged here.
+  static void cannot(machine_set::PreviewInput& in, std::initializer_list<v1alpha1::PreflightCheck> checks, const std::string& why);
+  void read_cluster(machine_set::PreviewInput& in);
+  void read_packages(machine_set::PreviewInput& in);
+  void read_hosts(machine_set::PreviewInput& in);
   void note(std::string text);
   Result<Ref<v1alpha1::Cluster>> cluster(const v1alpha1::MachineSet& set);  // null: there is none
   void look_at_sources(const v1alpha1::MachineSet& set);
@@ -46,6 +52,7 @@ class World {
   Client& client_;
   Overrides overrides_;
   std::vector<std::string> notes_;
+  std::string why_no_budgets_, why_no_packages_;             // empty: they could be read
   std::map<std::string, Refs<v1alpha1::Machine>> machines_;  // by namespace
   std::optional<std::optional<std::vector<Ref<v1alpha1::ChangeBudget>>>> budgets_;
   std::optional<std::optional<std::vector<Ref<v1alpha1::MachinePackageVersion>>>> packages_;
