@@ -17,6 +17,8 @@ namespace {
 
 // Long enough for the status that names the operation to come back through the cache.
 constexpr auto unnamed_limit = 60s;
+// A pass that was granted something begins with it at once; its status is back by then.
+constexpr auto begins_within = 5s;
 // Past its deadline an operation is ended by its loop: until that is seen.
 constexpr auto adopted_for = 600s;
 
@@ -30,6 +32,22 @@ std::vector<reconcile::Text> limits_of(const Snapshot& snapshot, std::string_vie
 
 }  // namespace
 
+bool is_under_way(const api::Machine* machine, const reconcile::Text& id) {
+  return machine && machine->status.operation && machine->status.operation->id == id;
+}
+
+bool has_ended(const api::LedgerGrant& grant, const api::Machine* machine, WallTime now) {
+  if (!machine || (machine->status.last_operation && machine->status.last_operation->id == grant.id)) return true;
+  if (is_under_way(machine, grant.id)) return now >= std::max(grant.expire_time, machine->status.operation->deadline + adopted_for);
+  return now >= grant.expire_time || (now - grant.grant_time >= unnamed_limit && is_available(*machine));
+}
+
+// A creation isn't named by its machine; it counts when it is granted, and the machine disturbs nobody before it is there.
+bool is_stale(const api::LedgerGrant& grant, const api::Machine* machine, WallTime now) {
+  return !(grant.operation == api::operation::machine_create) && machine && !is_under_way(machine, grant.id) &&
+         now - grant.grant_time > begins_within;
+}
+
 Account::Account(const Snapshot& snapshot) : snapshot_(snapshot), ledger_(snapshot.ledger), breakers_(snapshot_, ledger_) {
   by_uid_.reserve(snapshot.machines.size());
   for (const auto& m : snapshot.machines) {
@@ -37,7 +55,17 @@ Account::Account(const Snapshot& snapshot) : snapshot_(snapshot), ledger_(snapsh
     ++wanted_;
     ++wanted_in_[m->status.failure_domain.view()];
   }
+  place_grants();
+}
+
+void Account::place_grants() {
+  grants_.clear();
   for (std::size_t i = 0; i < ledger_.grants.size(); ++i) grants_[ledger_.grants[i].id.str()] = i;
+}
+
+const api::Machine* Account::machine(std::string_view uid) const {
+  const auto it = by_uid_.find(uid);
+  return it == by_uid_.end() ? nullptr : it->second;
 }
 
 const api::LedgerGrant* Account::find(std::string_view id) const {
@@ -54,20 +82,29 @@ void Account::add(api::LedgerGrant grant) {
   changed_ = true;
 }
 
-bool Account::ended(const api::LedgerGrant& grant, const api::Machine* machine) const {
-  if (!machine || snapshot_.now >= grant.expire_time) return true;
-  if (machine->status.last_operation && machine->status.last_operation->id == grant.id) return true;
-  if (machine->status.operation && machine->status.operation->id == grant.id) return false;
-  return snapshot_.now - grant.grant_time >= unnamed_limit && is_available(*machine);
+// Windows that were filled because the account was doubted hold nothing of what was counted before.
+void Account::withdraw(api::LedgerGrant grant) {
+  const bool counted = !ledger_.distrusted || ledger_.distrusted->time < grant.grant_time;
+  for (auto& w : ledger_.windows) {
+    const std::string path = w.budget.str() + "/" + w.limit.str();
+    const bool in_it = std::any_of(grant.limits.begin(), grant.limits.end(), [&](const auto& l) { return l == path; });
+    if (counted && in_it && (w.domain.empty() || w.domain == grant.domain)) take_back(w.buckets, w.duration, grant.grant_time);
+  }
+  breakers_.withdraw(grant.id);
+  std::erase_if(ledger_.grants, [&](const api::LedgerGrant& g) { return g.id == grant.id; });
+  out_of_service_.clear();
+  in_service_ = 0;
+  place_grants();
+  count_availability();
+  changed_ = true;
 }
 
 void Account::settle() {
   std::vector<api::LedgerGrant> kept;
   std::vector<std::pair<api::LedgerGrant, const api::Machine*>> gone;
   for (auto& grant : ledger_.grants) {
-    const auto it = by_uid_.find(grant.machine_uid.view());
-    const auto* machine = it == by_uid_.end() ? nullptr : it->second;
-    if (!ended(grant, machine)) {
+    const auto* machine = this->machine(grant.machine_uid.view());
+    if (!has_ended(grant, machine, snapshot_.now)) {
       kept.push_back(std::move(grant));
       continue;
     }
@@ -75,8 +112,7 @@ void Account::settle() {
     gone.emplace_back(std::move(grant), machine);
   }
   ledger_.grants = std::move(kept);
-  grants_.clear();
-  for (std::size_t i = 0; i < ledger_.grants.size(); ++i) grants_[ledger_.grants[i].id.str()] = i;
+  place_grants();
   for (const auto& [grant, machine] : gone) breakers_.ended(grant, machine);
   if (breakers_.turn()) changed_ = true;
   drop_old_buckets();
@@ -141,19 +177,23 @@ void Account::fill_windows() {
 void Account::adopt_operations() {
   for (const auto& machine : snapshot_.machines) {
     const auto& op = machine->status.operation;
-    if (!op || find(op->id.view()) || ledger_.grants.size() >= max_grants) continue;
-    add({.id = op->id,
-         .machine_uid = machine->metadata.uid,
-         .machine = machine->metadata.name,
-         .operation = operation_name(op->type),
-         .revision = op->revision,
-         .attempt = op->attempt,
-         .domain = machine->status.failure_domain,
-         .limits = limits_of(snapshot_, operation_name(op->type)),
-         .unavailable = !is_available(*machine),
-         .grant_time = op->start_time,
-         .expire_time = std::max(op->deadline, snapshot_.now) + adopted_for});
+    if (op && !find(op->id.view()) && ledger_.grants.size() < max_grants) adopt(*machine);
   }
+}
+
+void Account::adopt(const api::Machine& machine) {
+  const auto& op = *machine.status.operation;
+  add({.id = op.id,
+       .machine_uid = machine.metadata.uid,
+       .machine = machine.metadata.name,
+       .operation = operation_name(op.type),
+       .revision = op.revision,
+       .attempt = op.attempt,
+       .domain = machine.status.failure_domain,
+       .limits = limits_of(snapshot_, operation_name(op.type)),
+       .unavailable = !is_available(machine),
+       .grant_time = op.start_time,
+       .expire_time = std::max(op.deadline, snapshot_.now) + adopted_for});
 }
 
 api::LedgerWindow& Account::window(std::string_view budget, std::string_view limit, std::string_view domain,

@@ -9,6 +9,15 @@
 
 namespace endstate::guard {
 
+// ---- what a Machine says of a grant (null: the machine is gone) ----
+// It goes by that grant now.
+bool is_under_way(const v1alpha1::Machine* machine, const reconcile::Text& id);
+// Its operation has ended, its machine is gone, or its time is over. The time of an operation that is under way is over only when its own
+// deadline is long past: it would else lose its place in its middle.
+bool has_ended(const v1alpha1::LedgerGrant& grant, const v1alpha1::Machine* machine, reconcile::WallTime now);
+// It was given a while ago, and nothing has begun by it: the operator was killed in between. What begins now must count now.
+bool is_stale(const v1alpha1::LedgerGrant& grant, const v1alpha1::Machine* machine, reconcile::WallTime now);
+
 class Account {
  public:
   explicit Account(const Snapshot& snapshot);
@@ -16,8 +25,11 @@ class Account {
   Account& operator=(const Account&) = delete;
 
   const v1alpha1::LedgerGrant* find(std::string_view id) const;
+  const v1alpha1::Machine* machine(std::string_view uid) const;  // null: there is none
   std::size_t grants() const { return ledger_.grants.size(); }
   void add(v1alpha1::LedgerGrant grant);
+  void withdraw(v1alpha1::LedgerGrant grant);    // nothing has begun by it: it counts in nothing any more
+  void adopt(const v1alpha1::Machine& machine);  // the operation that is under way there, as a grant; it counts in no window
   // Frees the grants whose operation has ended, whose machine has gone, or whose time is over; counts failures for the breakers.
   void settle();
   // The account can't be what was written last: every window of every budget counts as full from now on, what is under way by the
@@ -43,7 +55,7 @@ class Account {
   bool may_wait() const { return !changed_; }
 
  private:
-  bool ended(const v1alpha1::LedgerGrant& grant, const v1alpha1::Machine* machine) const;
+  void place_grants();
   void fill_windows();
   void adopt_operations();
   void drop_old_buckets();

@@ -220,4 +220,8 @@ void Breakers::let_through(const api::ChangeBudget& budget, const reconcile::Tex
   if (breaker && breaker->state == BreakerState::half_open) breaker->trials.push_back(id);
 }
 
+void Breakers::withdraw(const reconcile::Text& id) {
+  for (auto& breaker : ledger_.breakers) std::erase(breaker.trials, id);
+}
+
 }  // namespace endstate::guard

@@ -28,6 +28,7 @@ class Breakers {
   std::optional<reconcile::Refused> hold(const v1alpha1::ChangeBudget& budget) const;
   // A forward operation is granted: half-open, it is a trial.
   void let_through(const v1alpha1::ChangeBudget& budget, const reconcile::Text& id);
+  void withdraw(const reconcile::Text& id);  // it never began: no trial either
 
  private:
   v1alpha1::LedgerBreaker* find(const v1alpha1::ChangeBudget& budget) const;

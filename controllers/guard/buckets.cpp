@@ -43,6 +43,12 @@ void put(std::vector<api::LedgerBucket>& buckets, std::chrono::seconds window, W
     buckets.back().used += times;
 }
 
+void take_back(std::vector<api::LedgerBucket>& buckets, std::chrono::seconds window, WallTime at) {
+  const auto it = std::find_if(buckets.begin(), buckets.end(), [&](const auto& b) { return b.start == bucket_start(at, window); });
+  if (it == buckets.end()) return;
+  if (--it->used <= 0) buckets.erase(it);
+}
+
 bool pull_back(std::vector<api::LedgerBucket>& buckets, std::chrono::seconds window, WallTime now) {
   bool pulled = false;
   for (auto& b : buckets) {

@@ -13,6 +13,8 @@ bool counts(const v1alpha1::LedgerBucket& bucket, std::chrono::seconds window, r
 std::int64_t sum(const std::vector<v1alpha1::LedgerBucket>& buckets, std::chrono::seconds window, reconcile::WallTime now);
 // Adds to the bucket of `now`. After a clock was set back, newer buckets stay the newest: they are kept, and counted, for longer.
 void put(std::vector<v1alpha1::LedgerBucket>& buckets, std::chrono::seconds window, reconcile::WallTime now, std::int64_t times);
+// Takes one back that was put at that time. What is in no bucket any more counts no more, and can't be taken back.
+void take_back(std::vector<v1alpha1::LedgerBucket>& buckets, std::chrono::seconds window, reconcile::WallTime at);
 // A bucket from a future that a set clock made up would count for ever: it is taken as of now. True if there was one.
 bool pull_back(std::vector<v1alpha1::LedgerBucket>& buckets, std::chrono::seconds window, reconcile::WallTime now);
 

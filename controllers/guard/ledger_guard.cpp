@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "controllers/common/indexes.hpp"
+#include "controllers/guard/account.hpp"
 #include "controllers/guard/zones.hpp"
 #include "reconcile/json/decode.hpp"
 #include "reconcile/json/encode.hpp"
@@ -48,6 +49,7 @@ class LedgerGuard::Book {
   Book(LedgerGuard& guard, Key cluster) : guard_(guard), cluster_(std::move(cluster)) {}
 
   void ask(std::vector<PermitRequest> requests, Answer answer) {
+    if (is_known(requests)) return answer_at_once(requests, std::move(answer));
     waiting_count_ += requests.size();
     waiting_.push_back({std::move(requests), std::move(answer)});
     wake(0ms);
@@ -55,6 +57,36 @@ class LedgerGuard::Book {
   std::size_t waiting() const { return waiting_count_; }
 
  private:
+  // What is stored (and stays so, if a write is under way) and isn't to be counted anew: loops ask again in each pass that acts, and none
+  // of them should wait for the decisions on others.
+  bool is_known(const std::vector<PermitRequest>& requests) const {
+    if (!ledger_ || !own_ || doubt_ || (guard_.may_act_ && !guard_.may_act_())) return false;
+    return std::all_of(requests.begin(), requests.end(), [this](const PermitRequest& r) {
+      const reconcile::Text id = r.id();
+      const auto* grant = find(*ledger_, id);
+      if (!grant || (next_ && !find(*next_, id))) return false;
+      const auto machine = guard_.view_.get<api::Machine>("", r.subject.name_space, r.subject.name);
+      if (!machine || !(machine->metadata.uid == r.subject_uid)) return false;
+      const auto now = guard_.env_.now().wall;
+      return !has_ended(*grant, machine.get(), now) && !is_stale(*grant, machine.get(), now);
+    });
+  }
+  static const api::LedgerGrant* find(const api::GuardLedger& ledger, const reconcile::Text& id) {
+    const auto& all = ledger.status.grants;
+    const auto it = std::find_if(all.begin(), all.end(), [&](const auto& g) { return g.id == id; });
+    return it == all.end() ? nullptr : &*it;
+  }
+  void answer_at_once(const std::vector<PermitRequest>& requests, Answer answer) {
+    std::vector<Verdict> verdicts;
+    for (const auto& r : requests) verdicts.emplace_back(reconcile::Granted{r.id()});
+    known_.emplace_back(std::move(verdicts), std::move(answer));
+    if (known_timer_) return;
+    known_timer_ = guard_.env_.at(guard_.env_.now().mono, [this] {
+      known_timer_.reset();
+      for (auto& [granted, tell] : std::exchange(known_, {})) tell(std::move(granted));
+    });
+  }
+
   // Never from inside a caller's call; once at a time.
   void wake(std::chrono::milliseconds after) {
     if (call_ || timer_) return;
@@ -162,14 +194,13 @@ class LedgerGuard::Book {
     has_checks_ = std::any_of(s.budgets.begin(), s.budgets.end(), [](const auto& b) { return b->spec.breaker.has_value(); });
     returns_wait_ = decision.changed && decision.may_wait && guard_.env_.now().mono < stored_at_ + return_period;
     if (!decision.changed || returns_wait_) return finish(std::move(verdicts_));
-    api::GuardLedger next;
+    auto& next = next_.emplace();
     next.metadata.name = cluster_.name;
     next.metadata.name_space = cluster_.name_space;
     next.metadata.uid = ledger_->metadata.uid;
     next.metadata.resource_version = ledger_->metadata.resource_version;
     next.spec = ledger_->spec;
     next.status = std::move(decision.ledger);
-    storing_ = true;
     send({.verb = Verb::update,
           .resource = &reconcile::resource_of<api::GuardLedger>,
           .name_space = cluster_.name_space.str(),
@@ -190,7 +221,7 @@ class LedgerGuard::Book {
   }
 
   void answered(Result<void> end) {
-    const bool stored = std::exchange(storing_, false);
+    const bool stored = std::exchange(next_, std::nullopt).has_value();
     if (!end) return failed(end.error());
     auto reply = reconcile::decode<api::GuardLedger>(body_, guard_.pool_);
     if (!reply)
@@ -328,9 +359,10 @@ class LedgerGuard::Book {
   std::vector<Waiting> batch_;  // being decided
   std::vector<Verdict> verdicts_;
   std::optional<api::GuardLedger> ledger_;  // the newest that we know
+  std::optional<api::GuardLedger> next_;    // what is being stored
   std::optional<Doubt> doubt_;              // what was seen against it, until it has been written anew
   bool own_ = false;                        // ledger_ is what this process wrote
-  bool storing_ = false, reading_ = false;
+  bool reading_ = false;
   bool has_checks_ = false;  // breakers turn by time and by checks, whether somebody asks or not
   int tries_ = 0;
   std::vector<reconcile::Text> fresh_;  // operations that were granted anew, until that is stored
@@ -340,7 +372,8 @@ class LedgerGuard::Book {
   reconcile::MonoTime measure_at_{};
   std::string body_, last_error_;
   reconcile::MonoTime not_before_{};
-  reconcile::Handle call_, timer_, sweep_;
+  std::vector<std::pair<std::vector<Verdict>, Answer>> known_;  // to be answered in this turn
+  reconcile::Handle call_, timer_, sweep_, known_timer_;
 };
 
 LedgerGuard::LedgerGuard(reconcile::Env& env, const reconcile::View& view, std::function<bool()> may_act, reconcile::Metrics& metrics,

@@ -1,6 +1,6 @@
 // LedgerGuard: the guard with an account in the API server. Requests of a cluster are gathered while a write is under way, decided together
 // by the rules (plan.hpp) on the newest ledger known, stored by one compare-and-swap, and only then answered. So grants survive restarts,
-// two rivals can't both spend the same budget, and under load one write carries many grants.
+// two rivals can't both spend the same budget, and under load one write carries many grants. What is stored already is answered at once.
 //
 // What can go wrong, and what happens:
 //   conflict (somebody else wrote)  the ledger is read and everything is decided again, at most 5 times; then an error: nobody is granted

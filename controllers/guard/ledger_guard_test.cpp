@@ -102,6 +102,18 @@ struct World {
     REQUIRE(text);
     return *reconcile::decode<api::GuardLedger>(*text, pool);
   }
+  // The machine loop has written its lock: the machine goes by that grant.
+  void begin(const PermitRequest& request) {
+    REQUIRE(server.request({.verb = Verb::merge_patch,
+                            .resource = &reconcile::resource_of<api::Machine>,
+                            .name_space = "prod",
+                            .name = request.subject.name.str(),
+                            .subresource = "status",
+                            .body = R"({"status":{"operation":{"id":")" + request.id() +
+                                    R"(","type":"Update","revision":"r2","startTime":")" + reconcile::format_rfc3339(world.wall()) +
+                                    R"(","deadline":")" + reconcile::format_rfc3339(world.wall() + 3h) + "\"}}}"}));
+    world.run_for(1s);  // until caches have it
+  }
   // "granted", a refusal's reason, or an error.
   std::string ask(Process& p, std::vector<PermitRequest> requests) {
     std::string got;
@@ -280,14 +292,7 @@ TEST_CASE("an older copy isn't trusted: not by who saw the newer one, nor by who
   SECTION("through a restart") {
     p.env.kill();
     const auto request = w.request(1);
-    REQUIRE(w.server.request({.verb = Verb::merge_patch,
-                              .resource = &reconcile::resource_of<api::Machine>,
-                              .name_space = "prod",
-                              .name = "m1",
-                              .subresource = "status",
-                              .body = R"({"status":{"operation":{"id":")" + request.id() +
-                                      R"(","type":"Update","revision":"r2","startTime":")" + reconcile::format_rfc3339(w.world.wall()) +
-                                      "\"}}}"}));
+    w.begin(request);
     restore();
     Process next(w.world, w.server, "next");
     w.world.run_for(5s);
@@ -364,20 +369,69 @@ TEST_CASE("an operator that was killed after the write finds its grant again", "
   World w;
   w.cluster();
   w.machines(2);
-  w.budget({{3600s, 1}});
+  w.budget({{60s, 1}});
   auto first = std::make_unique<Process>(w.world, w.server, "first");
   w.world.run_for(5s);
   bool answered = false;
   first->guard.ask({w.request(0)}, [&](const Result<std::vector<Verdict>>&) { answered = true; });
   REQUIRE(w.world.run_until([&] { return w.writes() == 1; }, 1min));  // stored, the reply is on its way
   first->env.kill();
-  w.world.run_for(5s);
+  w.world.run_for(1s);
   CHECK_FALSE(answered);
   Process second(w.world, w.server, "second");
-  w.world.run_for(5s);
-  CHECK(w.ask(second, {w.request(0)}) == "granted");
+  SECTION("soon: nothing is written again") {
+    w.world.run_for(2s);
+    CHECK(w.ask(second, {w.request(0)}) == "granted");
+    CHECK(w.writes() == 1);
+  }
+  SECTION("long after: it counts from now, once") {
+    w.world.run_for(35s);
+    CHECK(w.ask(second, {w.request(0)}) == "granted");
+    CHECK(w.writes() == 2);
+    w.world.run_for(30s);  // the first time that it was granted has left the window: what begins by it has not
+  }
   CHECK(w.ask(second, {w.request(1)}) == "WindowFull");
-  CHECK(w.writes() == 1);
+}
+
+TEST_CASE("what is under way is answered at once, though decisions on others wait", "[ledger]") {
+  World w;
+  w.cluster();
+  w.machines(3);
+  w.budget({{3600s, 3}});
+  Process p(w.world, w.server, "operator");
+  w.world.run_for(5s);
+  const auto request = w.request(0);
+  CHECK(w.ask(p, {request}) == "granted");
+  w.begin(request);
+  const auto began = w.world.now();
+  std::optional<reconcile::MonoTime> known, fresh;
+  p.guard.ask({w.request(1)}, [&](const Result<std::vector<Verdict>>&) { fresh = w.world.now(); });
+  p.guard.ask({request}, [&](const Result<std::vector<Verdict>>& v) {
+    CHECK(World::text(v) == "granted");
+    known = w.world.now();
+  });
+  CHECK_FALSE(known);  // never from inside the call
+  REQUIRE(w.world.run_until([&] { return known && fresh; }, 10s));
+  CHECK(*known - began < 1ms);
+  CHECK(*fresh > *known);
+  p.leads = false;
+  CHECK(w.ask(p, {request}) != "granted");
+}
+
+TEST_CASE("what is under way goes on when its grant has expired", "[ledger]") {
+  World w;
+  w.cluster();
+  w.machines(3);
+  w.budget({{86'400s, 1}});
+  Process p(w.world, w.server, "operator");
+  w.world.run_for(5s);
+  const auto request = w.request(0);
+  CHECK(w.ask(p, {request}) == "granted");
+  w.begin(request);
+  w.world.run_for(3h);
+  CHECK(w.ask(p, {w.request(1)}) == "WindowFull");
+  CHECK(w.ask(p, {request}) == "granted");
+  CHECK(w.ledger().status.grants.size() == 1);
 }
 
 TEST_CASE("two rivals over a bad network never spend one window twice", "[ledger]") {

@@ -187,7 +187,14 @@ Refused most_restrictive(std::vector<Refused> all) {
 
 Verdict judge(const Snapshot& snapshot, Account& account, Schedules& schedules, const PermitRequest& request) {
   const std::string id = request.id();
-  if (account.find(id)) return Granted{id};
+  const auto* machine = account.machine(request.subject_uid.view());
+  if (const auto* grant = account.find(id)) {
+    if (!is_stale(*grant, machine, snapshot.now)) return Granted{id};
+    account.withdraw(*grant);
+  } else if (is_under_way(machine, id)) {  // its grant has expired: what has begun must be able to end
+    account.adopt(*machine);
+    return Granted{id};
+  }
   if (account.grants() >= max_grants)
     return Refused{.kind = "GuardLedger",
                    .name = snapshot.cluster.name,

@@ -30,6 +30,55 @@ TEST_CASE("a grant asked for again is the same grant, and costs nothing", "[guar
   CHECK(w.one(w.ask(*w.machines[1])) == "b WindowFull");
 }
 
+TEST_CASE("a grant by which nothing has begun for a while counts from when it is asked for again", "[guard]") {
+  World w;
+  w.fleet(3);
+  w.limit(w.budget()).windows = {{60s, 2}};
+  CHECK(w.one(w.ask(*w.machines[0])) == "granted");
+  w.now += 40s;
+  CHECK(w.one(w.ask(*w.machines[0])) == "granted");
+  REQUIRE(w.ledger.grants.size() == 1);
+  CHECK(w.ledger.grants[0].grant_time == w.now);
+  CHECK(w.one(w.ask(*w.machines[1])) == "granted");  // it counts once
+  w.now += 30s;                                      // 70 s after it was granted first
+  CHECK(w.one(w.ask(*w.machines[2])) == "b WindowFull");
+  w.now += 32s;
+  CHECK(w.one(w.ask(*w.machines[2])) == "granted");
+}
+
+TEST_CASE("such a grant is refused where there is no room for it any more", "[guard]") {
+  World w;
+  w.fleet(3);
+  auto& b = w.budget();
+  w.limit(b).windows = {{10s, 1}};
+  CHECK(w.one(w.ask(*w.machines[0])) == "granted");
+  w.now += 12s;
+  CHECK(w.one(w.ask(*w.machines[1])) == "granted");
+  w.now += 6s;
+  CHECK(w.one(w.ask(*w.machines[0])) == "b WindowFull");
+  CHECK(w.ledger.grants.size() == 1);
+}
+
+TEST_CASE("what is under way goes on, in its grant's time and after it", "[guard]") {
+  World w;
+  w.fleet(3);
+  w.limit(w.budget()).windows = {{3600s, 1}};
+  auto& m = *w.machines[0];
+  const auto request = w.ask(m);
+  CHECK(w.one(request) == "granted");
+  m.status.operation = api::Operation{.id = request.id(), .type = api::OperationType::update, .revision = "r2", .deadline = start + 7200s};
+  w.now += 600s;
+  const auto generation = w.ledger.generation;
+  CHECK(w.one(request) == "granted");
+  CHECK(w.ledger.generation == generation);
+  w.now += 6'000s;  // its grant was for an hour; its operation may take two
+  CHECK(w.one(request) == "granted");
+  CHECK(w.one(w.ask(*w.machines[1])) == "granted");
+  w.now += 3'700s;  // past its deadline by far: its place is free, and what is left of it may still be done
+  CHECK(w.one(w.ask(*w.machines[2])) == "granted");
+  CHECK(w.one(request) == "granted");
+}
+
 TEST_CASE("maxUnavailable counts every cause, on machines that are wanted and were in service", "[guard]") {
   World w;
   w.fleet(20);

@@ -82,7 +82,7 @@ struct World {
                .now = now};
     auto d = guard::decide(s, requests);
     if (d.ledger.generation != ledger.generation + (d.changed ? 1 : 0)) throw std::logic_error("the generation counts changes");
-    ledger = d.ledger;
+    if (d.changed) ledger = d.ledger;  // as LedgerGuard does
     doubt.reset();
     doubted = d.doubt;
     return d.verdicts;

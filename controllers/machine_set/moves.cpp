@@ -166,6 +166,10 @@ class Mover {
     }
     const auto pick = api::pick(s_.set->spec.rollout);
     const auto count = std::min<std::size_t>(static_cast<std::size_t>(course_.need), max_actions);
+    if (room_ <= 0) {  // none that is well can be taken: in which order is no matter, and one is enough to be told so
+      given_up.resize(std::min<std::size_t>(given_up.size(), 1));
+      well.resize(std::min<std::size_t>(well.size(), 1));
+    }
     std::vector<const Fact*> out;
     const auto add = [&](const std::vector<const Fact*>& some) { out.insert(out.end(), some.begin(), some.end()); };
     if (course_.first_step) {
@@ -220,7 +224,7 @@ class Mover {
   bool take(const Fact& f) {
     if (left_ == 0) return false;
     if (f.steady && room_ <= 0) {
-      if (!out_.held && on_the_move() < allowed_)
+      if (!out_.held && static_cast<std::int64_t>(out_.actions.size()) + on_the_move() < allowed_)
         out_.held = Problem{api::reason::max_unavailable,
                             std::to_string(allowed_ - room_) +
                                 " machines are not available or on the move, and rollout.maxUnavailable allows " + std::to_string(allowed_),
@@ -233,11 +237,12 @@ class Mover {
   }
 
   // Machines that get where the course sends them: while these alone use up maxUnavailable, the rollout isn't held, it works.
-  std::int64_t on_the_move() const {
+  std::int64_t on_the_move() {
     const auto& goal = course_.everyone_back ? course_.current : revisions_.update;
-    return static_cast<std::int64_t>(out_.actions.size()) + std::count_if(facts_.live.begin(), facts_.live.end(), [&](const Fact& f) {
-             return f.revision == goal && f.reachable && !f.steady;
-           });
+    if (!on_the_move_)  // counted once: it is asked for each machine that can't be taken
+      on_the_move_ = std::count_if(facts_.live.begin(), facts_.live.end(),
+                                   [&](const Fact& f) { return f.revision == goal && f.reachable && !f.steady; });
+    return *on_the_move_;
   }
 
   void edit(const Fact& f, const Revision& to, std::string why) {
@@ -252,6 +257,7 @@ class Mover {
   const std::unordered_set<const Fact*> going_;
   std::size_t left_;
   std::int64_t allowed_ = 0, room_ = 0;
+  std::optional<std::int64_t> on_the_move_;
   bool in_place_ = true;
   Moves out_;
 };

@@ -1,5 +1,8 @@
 // plan_bench: what planning costs, and how many writes a rollout costs, without an API server. One row a figure, as e2e/bench/run.sh prints
-// them; never judges: a slow machine is no failure. PLAN_BENCH_MACHINES (default 10000).
+// them; never judges: a slow machine is no failure.
+//
+//   PLAN_BENCH_MACHINES  of the plans that are measured (default 10000)
+//   PLAN_BENCH_ROLLOUT   of the rollout that is played to its end (default 2000; 0: none; 10000 takes minutes)
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -90,24 +93,23 @@ void guard_rows(const bench::TableWorld& world, std::size_t machines) {
   row(measure(true, once), 5, "ms", "guard: 50 requests, a full ledger, cold");
 }
 
-}  // namespace
+std::size_t from_environment(const char* name, std::size_t otherwise, std::size_t least) {
+  const char* given = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): one thread
+  return given != nullptr ? std::clamp<std::size_t>(std::strtoull(given, nullptr, 10), least, 100'000) : otherwise;
+}
 
-int main() {
-  const char* given = std::getenv("PLAN_BENCH_MACHINES");  // NOLINT(concurrency-mt-unsafe): one thread
-  const auto machines = std::clamp<std::size_t>(given != nullptr ? std::strtoull(given, nullptr, 10) : 10'000, 100, 100'000);
-  std::printf("plans over %zu machines, CPU of one thread:\n", machines);
-  bench::TableWorld world(machines);
-  plan_rows(world, "at rest");
+// Until half of it is updated; a few hours of its own time are more than it takes.
+void begin_rollout(bench::TableWorld& world) {
   world.change("v1");
   for (int i = 0; i < 25; ++i) world.tick();  // until the status speaks of the new template
-  while (world.share_updated() < 0.5 && world.time() < 24h) world.tick();
-  plan_rows(world, "half rolled out");
-  guard_rows(world, machines);
-  while (!world.complete() && world.time() < 24h) world.tick();
-  if (!world.complete()) {
-    std::fprintf(stderr, "plan_bench: the rollout does not end\n");
-    return 1;
-  }
+  while (world.share_updated() < 0.5 && world.time() < 4h) world.tick();
+}
+
+bool play_rollout(std::size_t machines) {
+  bench::TableWorld world(machines);
+  begin_rollout(world);
+  while (!world.complete() && world.time() < 4h) world.tick();
+  if (!world.complete()) return false;
   const auto& w = world.writes();
   const auto each = [&](std::int64_t n) { return static_cast<double>(n) / static_cast<double>(machines); };
   std::printf("a rollout of a RestartService package over %zu machines, played by the plans (%lld s of its own time):\n", machines,
@@ -116,5 +118,24 @@ int main() {
   std::printf("    of these: wish %.2f, lock %.2f, assignment %.2f, progress %.2f, end %.2f, ledger %.3f, set %.3f, others %.4f\n",
               each(w.machine_specs), each(w.machine_locks), each(w.assignments), each(w.machine_progress), each(w.machine_ends),
               each(w.ledger), each(w.set), each(w.others));
+  return true;
+}
+
+}  // namespace
+
+int main() {
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);  // each row when it is known
+  const auto machines = from_environment("PLAN_BENCH_MACHINES", 10'000, 100);
+  const auto rollout = from_environment("PLAN_BENCH_ROLLOUT", 2'000, 0);
+  std::printf("plans over %zu machines, CPU of one thread:\n", machines);
+  bench::TableWorld world(machines);
+  plan_rows(world, "at rest");
+  begin_rollout(world);
+  plan_rows(world, "half rolled out");
+  guard_rows(world, machines);
+  if (rollout > 0 && !play_rollout(rollout)) {
+    std::fprintf(stderr, "plan_bench: the rollout does not end\n");
+    return 1;
+  }
   return 0;
 }

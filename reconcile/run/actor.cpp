@@ -357,32 +357,14 @@ Handle Actor::carry_out(ActOrder order, std::function<void(ActResult)> done) {
 }
 
 void Actor::ask(PermitRequest request, std::function<void(Result<Verdict>)> answer) {
-  const Key cluster = request.cluster;
-  asked_[cluster].push_back({std::move(request), std::move(answer)});
-  if (!asking_.contains(cluster)) asking_[cluster] = env_.at(env_.now().mono, [this, cluster] { ask_guard(cluster); });
-}
-
-void Actor::ask_guard(const Key& cluster) {
-  auto asked = std::make_shared<std::vector<Asked>>(std::exchange(asked_[cluster], {}));
-  std::vector<PermitRequest> requests;
-  for (const auto& a : *asked) requests.push_back(a.request);
-  guard_.ask(std::move(requests), [this, cluster, asked, alive = std::weak_ptr(alive_)](Result<std::vector<Verdict>> verdicts) {
+  guard_.ask({std::move(request)}, [answer = std::move(answer), alive = std::weak_ptr(alive_)](Result<std::vector<Verdict>> verdicts) {
     if (alive.expired()) return;
-    for (std::size_t i = 0; i < asked->size(); ++i) {
-      auto& answer = (*asked)[i].answer;
-      if (!verdicts)
-        answer(fail(verdicts.error()));
-      else if (i < verdicts->size())
-        answer((*verdicts)[i]);
-      else
-        answer(fail(Code::invalid, "the guard gave too few verdicts"));
-    }
-    if (asked_[cluster].empty()) {
-      asked_.erase(cluster);
-      asking_.erase(cluster);
-    } else {
-      asking_[cluster] = env_.at(env_.now().mono, [this, cluster] { ask_guard(cluster); });
-    }
+    if (!verdicts)
+      answer(fail(verdicts.error()));
+    else if (verdicts->empty())
+      answer(fail(Code::invalid, "the guard gave no verdict"));
+    else
+      answer(std::move(verdicts->front()));
   });
 }
 

@@ -2,7 +2,7 @@
 // place in the program that changes anything.
 //
 // The order of a pass:
-//   1. the permit, if the plan asks for one (asked for in groups). Refused: no guarded action, no lock, no later stage; the rest is done.
+//   1. the permit, if the plan asks for one. Refused: no guarded action, no lock, no later stage; the rest is done.
 //   2. a status that is a lock (`first`); if it can't be written, nothing else is
 //   3. the actions, stage by stage, at most `writes_per_pass` at a time, at most 100; a stage after one that failed is not begun
 //   4. the status
@@ -81,12 +81,7 @@ class Actor {
 
  private:
   class Pass;
-  struct Asked {
-    PermitRequest request;
-    std::function<void(Result<Verdict>)> answer;
-  };
   void ask(PermitRequest request, std::function<void(Result<Verdict>)> answer);
-  void ask_guard(const Key& cluster);
 
   Env& env_;
   Caches& caches_;
@@ -94,9 +89,6 @@ class Actor {
   ActorOptions options_;
   Metrics& metrics_;
   Log log_;
-  // Permits wait while the guard decides on others of their cluster: one ledger write for all that came meanwhile.
-  std::map<Key, std::vector<Asked>> asked_;
-  std::map<Key, Handle> asking_;
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };
 

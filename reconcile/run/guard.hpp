@@ -43,7 +43,7 @@ class Guard {
  public:
   virtual ~Guard() = default;
   // Decides all, stores what it grants, then answers (one verdict per request, same order), on the Env's thread, never from inside
-  // the call. An error means that nothing was granted.
+  // the call. An error means that nothing was granted. A question for each permit is no waste: the guard gathers them.
   virtual void ask(std::vector<PermitRequest> requests, std::function<void(Result<std::vector<Verdict>>)> answer) = 0;
 };
 
