@@ -96,6 +96,7 @@ TEST_CASE("a change that goes through: who, what, steps, permits, end", "[audit]
   p = scene.pass();
   CHECK(told(p, "RolloutRequested").find("kubectl-edit") != std::string::npos);
   CHECK(told(p, "StepStarted").find("asked for by kubectl-edit") != std::string::npos);
+  CHECK(p.plan.status->first);  // told once: it is stored with it
   CHECK(last(scene).field_manager == "kubectl-edit");
   CHECK(last(scene).request_time == epoch + seconds(990));
   CHECK_FALSE(asks_who(scene.plan()));

@@ -49,6 +49,7 @@ class Planner {
   }
 
   Course run() {
+    heed_clock();
     skip_pause();
     const bool asked = apply_verbs(s_, revisions_, steps_, c_) == Ask::reject;
     const auto before = c_.status;
@@ -70,6 +71,16 @@ class Planner {
   }
 
  private:
+  // The clock was set back: what began in the future began now. Else nothing would be over before that time comes again, and failures from
+  // until then wouldn't count.
+  void heed_clock() {
+    const auto not_after_now = [&](WallTime& t) { t = std::min(t, s_.now); };
+    auto& st = c_.status;
+    for (auto* t : {&st.start_time, &st.step_start_time, &st.pause_start_time, &st.last_progress_time}) not_after_now(*t);
+    if (st.analysis)
+      for (auto& p : st.analysis->probes) not_after_now(p.start_time);
+  }
+
   // The set, or its cluster, was paused until now: the clocks that were running stood still meanwhile. Since when it was, its condition
   // tells; the status that is written now has it no more.
   void skip_pause() {
@@ -572,7 +583,7 @@ class Planner {
     if (!c_.again || after < *c_.again) c_.again = after;
   }
   void note(bool warning, std::string_view reason, const std::string& text) {
-    c_.events.push_back({.warning = warning, .reason = reason, .action = "Rollout", .note = cut(text, 1024)});
+    c_.events.push_back({.warning = warning, .reason = reason, .action = event_action(c_.status), .note = cut(text, 1024)});
   }
   // A rejected change ends twice: when it is rejected, and when everything is back.
   void close_history(ChangeResult result, std::string_view why) {
@@ -625,6 +636,10 @@ class Planner {
 };
 
 }  // namespace
+
+std::string event_action(const api::RolloutStatus& at) {
+  return "Rollout" + (at.revision.empty() ? "" : "/" + at.revision.str()) + (at.step.empty() ? "" : "/" + at.step.str());
+}
 
 Course plan_course(const Snapshot& s, const Revisions& revisions, const Facts& facts, const std::optional<Problem>& blocked) {
   return Planner(s, revisions, facts, blocked).run();

@@ -57,6 +57,10 @@ struct Course {
   }
 };
 
+// What an event is about, for machines. Events of one reason and one action become a series that shows the first one's note: so each step
+// of each revision has an action of its own.
+std::string event_action(const api::RolloutStatus& at);
+
 // `blocked`: why nothing may get the update revision now (an unknown package, the cluster); the way back is never blocked by it.
 Course plan_course(const Snapshot& s, const Revisions& revisions, const Facts& facts, const std::optional<Problem>& blocked);
 

@@ -269,6 +269,43 @@ TEST_CASE("a ring of sets of any length is told, and only while nobody in it is 
   }
 }
 
+TEST_CASE("a clock that is set back neither prolongs a pause nor hides a failure", "[machine_set]") {
+  auto paused = step_of("few", {1, false});
+  paused.pause = api::Pause{.type = api::PauseType::duration, .seconds = seconds(600)};
+  auto scene = under_way({paused});
+  CHECK(run_on(scene) == 1);
+  REQUIRE(scene.set.status.rollout->phase == RolloutPhase::paused);
+  scene.now -= std::chrono::hours(24 * 365);
+  CHECK(run_on(scene) == 1);
+  SECTION("it lasts no longer than it should from then on") {
+    scene.now += seconds(600);
+    CHECK(run_on(scene) == 10);
+    CHECK(scene.set.status.rollout->phase == RolloutPhase::complete);
+  }
+  SECTION("a failure counts") {
+    for (auto& m : scene.machines)
+      if (m.metadata.labels.get(api::label::revision) == revision_for("v2").view()) fail_update(m, scene.now);
+    scene.pass();
+    REQUIRE(scene.set.status.rejected_revisions.size() == 1);
+    CHECK(scene.set.status.rejected_revisions[0].revision == revision_for("v2"));
+  }
+  SECTION("nobody is late for it") {
+    const auto p = scene.pass();
+    CHECK(condition(p, "Stalled")->status == api::ConditionStatus::false_);
+  }
+}
+
+TEST_CASE("a clock that jumps ahead ends a pause early, and nothing else", "[machine_set]") {
+  auto paused = step_of("few", {1, false});
+  paused.pause = api::Pause{.type = api::PauseType::duration, .seconds = seconds(600)};
+  auto scene = under_way({paused, waiting_step("half", {50, true})});
+  CHECK(run_on(scene) == 1);
+  scene.now += std::chrono::hours(24 * 365);
+  CHECK(run_on(scene) == 5);  // maxUnavailable, maxFailed and the next step's gate hold as before
+  CHECK(scene.set.status.rejected_revisions.empty());
+  CHECK(scene.set.status.rollout->step == "half");
+}
+
 TEST_CASE("each step's end is counted once", "[machine_set]") {
   auto scene = under_way({waiting_step("few", {1, false})});
   std::map<std::string, int> ended;

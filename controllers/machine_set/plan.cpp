@@ -49,14 +49,23 @@ bool analysis_moved(const std::optional<api::AnalysisStatus>& old, const std::op
   return !(old->step == now->step) || old->start_time != now->start_time || !(old->checks == now->checks) || !(old->probes == now->probes);
 }
 
-// What must be stored before anything moves: a restart must neither forget a rejection nor take a step twice.
+// What checks before the first machine found, and who asked for the change: told by an event when it is found.
+bool audit_moved(const api::MachineSetStatus& old, const api::MachineSetStatus& now) {
+  const auto result = [](const api::PreflightStatus& c) { return std::pair(c.check, c.result); };
+  const auto editor = [](const api::MachineSetStatus& st) { return st.history.empty() ? Text() : st.history.back().field_manager; };
+  return !(editor(old) == editor(now)) || !std::ranges::equal(old.rollout->preflight, now.rollout->preflight, {}, result, result);
+}
+
+// What must be stored before anything moves: a restart must neither forget a rejection nor take a step twice. And what events tell of: one
+// that goes out with a status that isn't stored yet goes out again with the next pass.
 bool must_come_first(const api::MachineSetStatus& old, const api::MachineSetStatus& now) {
   if (!old.rollout) return true;
   return !(old.current_revision == now.current_revision) || !(old.update_revision == now.update_revision) ||
          !(old.rejected_revisions == now.rejected_revisions) || !(old.rollout->revision == now.rollout->revision) ||
          old.rollout->phase != now.rollout->phase || !(old.rollout->step == now.rollout->step) ||
          !(old.rollout->promoted_step == now.rollout->promoted_step) || old.rollout->start_time != now.rollout->start_time ||
-         old.rollout->step_start_time != now.rollout->step_start_time || analysis_moved(old.rollout->analysis, now.rollout->analysis);
+         old.rollout->step_start_time != now.rollout->step_start_time || analysis_moved(old.rollout->analysis, now.rollout->analysis) ||
+         audit_moved(old, now);
 }
 
 void write_status(const Snapshot& s, api::MachineSetStatus status, Planned& out) {

@@ -249,8 +249,16 @@ class Player {
     const auto waiting = std::count_if(s.machines.begin(), s.machines.end(), [&](const Ref<api::Machine>& m) {
       return !(m->metadata.labels.get(api::label::revision) == status().update_revision);
     });
-    limit(held, {.kind = no->kind, .name = no->name, .reason = no->reason, .message = Text(no->message), .machines = waiting});
-    world_.now = opens_at(std::move(s));
+    const auto held_by = [&](const reconcile::Refused& refused, WallTime at) {
+      limit(held, {.kind = refused.kind,
+                   .name = refused.name,
+                   .reason = refused.reason,
+                   .message = Text(refused.message),
+                   .machines = waiting,
+                   .first = duration_cast<seconds>(at - began_)});
+    };
+    held_by(*no, world_.now);
+    world_.now = opens_at(std::move(s), held_by);
     world_.finish_due();
     step_named(Text(preview_step::preflight)).end = since_begin();
     return world_.now - began_ <= bounds_.length;
@@ -268,7 +276,8 @@ class Player {
   // The first moment, to the second, at which no budget refuses; not after the next machine is done (that may change it), nor past the
   // preview's end. Strides grow, so that a long wait is few looks: a gap that is shorter than a stride (15 minutes, or a 16th of the
   // wait) may be missed.
-  WallTime opens_at(Snapshot s) const {
+  template <class Note>
+  WallTime opens_at(Snapshot s, const Note& note) const {
     auto end = std::max<WallTime>(world_.now + 1s, began_ + bounds_.length + 1s);
     if (const auto due = world_.next_due()) end = std::clamp<WallTime>(*due, world_.now + 1s, end);
     auto shut = world_.now, open = end;
@@ -276,10 +285,12 @@ class Player {
       const auto waited = duration_cast<seconds>(shut - world_.now);
       const auto at = std::min<WallTime>(end, shut + std::clamp<seconds>(waited / 4, 1s, std::max(longest_look, waited / 16)));
       s.now = at;
-      if (!refusal(s)) {
+      const auto no = refusal(s);
+      if (!no) {
         open = at;
         break;
       }
+      note(*no, at);  // another budget may have taken over
       shut = at;
     }
     while (open - shut > 1s) {
@@ -348,6 +359,7 @@ class Player {
 
   void limit(PreviewLimit found) {
     if (out_.steps.empty()) return;
+    found.first = since_begin();
     limit(forward() && !status().rollout->step.empty() ? step_named(status().rollout->step) : out_.steps.back(), std::move(found));
   }
   void limit(PreviewStep& step, PreviewLimit found) {
@@ -356,7 +368,6 @@ class Player {
         l.machines = std::max(l.machines, found.machines);
         return;
       }
-    found.first = since_begin();
     step.limits.push_back(std::move(found));
   }
 

@@ -591,6 +591,28 @@ TEST_CASE("a freeze window: which budget and schedule hold it, until when, and w
     REQUIRE(told.steps.size() == 1);
     CHECK(told.steps[0].limits[0].name == "calm");
   }
+  SECTION("two budgets that contradict: it never begins, and both are named") {
+    const auto only = [](std::string_view name, std::string_view cron) {
+      auto s = frozen(name, cron, seconds(4 * 3600));
+      s.type = api::ScheduleType::allow;
+      api::ChangeBudgetSpec out;
+      out.schedules = {s};
+      return out;
+    };
+    in.now = epoch + std::chrono::hours(9);
+    in.budgets = {budget("mornings", only("am", "0 8 * * *")), budget("evenings", only("pm", "0 18 * * *"))};
+    told = preview(in, {.length = std::chrono::hours(48)});
+    INFO(reconcile::encode(told));
+    CHECK(told.end == PreviewEnd::cut);
+    CHECK(told.touched == 0);
+    CHECK(check_of(told, Check::budget_open).result == PreviewVerdict::waits);
+    REQUIRE(told.steps.size() == 1);
+    REQUIRE(told.steps[0].limits.size() == 2);
+    CHECK(told.steps[0].limits[0].name == "evenings");  // the one that says no now
+    CHECK(told.steps[0].limits[0].first == seconds(0));
+    CHECK(told.steps[0].limits[1].name == "mornings");
+    CHECK(told.steps[0].limits[1].first >= std::chrono::hours(3));
+  }
   SECTION("a rollout that is past its pre-flight is held by it no more") {
     auto under_way = std::make_shared<api::MachineSet>(*in.set);
     scene.now = in.now;

@@ -145,6 +145,9 @@ class World {
 
   // ---- the runtime: status first, then the actions, and it may die after any of them ----
   void turn(bool may_die) {
+    // Who asked for it is known a while later, and what a pre-flight needs may be away for a while.
+    scene_.editor = chance(50) ? std::nullopt : std::optional(Editor{.manager = "somebody", .time = scene_.now});
+    scene_.preflight->known = chance(80);
     const auto p = scene_.plan();
     const bool changed = p.plan.status && p.plan.status->changed;
     if (p.plan.actions.empty() && !changed) ++idle_;
@@ -155,6 +158,11 @@ class World {
       store(p);
     }
     REQUIRE(p.plan.actions.size() <= max_actions);
+    // What is told goes out with a write that makes it true: with a status that only settles, each pass until then would tell it again.
+    if (!p.plan.events.empty() || !p.plan.metrics.empty())
+      REQUIRE(((changed && p.plan.status->first) || std::any_of(p.plan.actions.begin(), p.plan.actions.end(), [](const Action& a) {
+                 return a.kind->resource->kind == "MachineSet";  // a one-shot annotation is taken off
+               })));
     for (std::uint8_t stage = 0; stage < 3; ++stage)
       for (const auto& a : p.plan.actions)
         if (a.stage == stage) {

@@ -10,7 +10,7 @@ namespace {
 
 void done(const Snapshot& s, Course& course, std::string_view key, bool warning, std::string_view reason, std::string note) {
   course.actions.push_back(remove_annotation(*s.set, key));
-  course.events.push_back({.warning = warning, .reason = reason, .action = "Rollout", .note = Text(note)});
+  course.events.push_back({.warning = warning, .reason = reason, .action = event_action(course.status), .note = Text(note)});
 }
 
 // The rollout starts anew: failures from before don't count, and machines that failed get another attempt (plan_moves sees to that).

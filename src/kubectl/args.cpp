@@ -73,7 +73,7 @@ void add_common(CLI::App& app, Raw& raw) {
   app.add_option("-n,--namespace", raw.common.name_space, "The namespace; absent: the context's, else default");
   app.add_option("--request-timeout", raw.request_timeout, "Longest wait for one answer of the API server")->capture_default_str();
 }
-void add_target(CLI::App& app, Raw& raw, const char* what) { app.add_option("target", raw.target, what)->expected(1, 2)->required(); }
+void add_target(CLI::App& app, Raw& raw, const char* what) { app.add_option("target", raw.target, what)->expected(0, 2); }
 
 using Make = std::function<std::variant<Args, int>()>;
 struct Command {

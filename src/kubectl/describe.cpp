@@ -53,9 +53,11 @@ void tell_trouble(const api::Machine& m, WallTime now, Tree& node) {
   const auto& st = m.status;
   if (is_paused(m)) node.add("is paused by hand");
   if (st.operation) node.add(operation_text(*st.operation, now));
-  if (st.blocked_by) node.add(blocked_text(*st.blocked_by, now));
+  // Not what its line says already; and a package that nobody has begun with says nothing.
+  const auto* ready = reconcile::find_condition(st.conditions, api::condition::ready);
+  if (st.blocked_by && !(ready && ready->message == st.blocked_by->message)) node.add(blocked_text(*st.blocked_by, now));
   for (const auto& p : st.packages)
-    if (p.state != api::PackageState::ready)
+    if (p.state != api::PackageState::ready && (p.state != api::PackageState::pending || st.operation))
       node.add("package " + p.name.str() + " " + std::string(name_of(p.state)) + (p.desired ? " (" + p.desired->name.str() + ")" : "") +
                (p.reason.empty() ? "" : ": " + p.reason.str()) + (p.message.empty() ? "" : ": " + p.message.str()));
   if (const auto* drained = reconcile::find_condition(st.conditions, api::condition::drained);

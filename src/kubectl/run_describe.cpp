@@ -1,5 +1,7 @@
 #include "apis/v1alpha1/cluster.hpp"
+#include "reconcile/kube/url.hpp"
 #include "src/kubectl/describe.hpp"
+#include "src/kubectl/events.hpp"
 #include "src/kubectl/run.hpp"
 #include "src/kubectl/world.hpp"
 
@@ -9,7 +11,12 @@ namespace {
 namespace api = v1alpha1;
 using reconcile::Code;
 
-void tell(const Session& s, const World& world, const Tree& tree) {
+void tell(const Session& s, const World& world, Tree tree, const reconcile::ObjectMeta& about) {
+  auto events = s.client.list<Event>(about.name_space, reconcile::encode_query({{"fieldSelector", "regarding.uid=" + about.uid.str()}}));
+  if (events)
+    tell_events(std::move(*events), s.client.now(), tree);
+  else
+    s.err << "note: its events can't be listed (" << plain(events.error().message) << "): they are not shown\n";
   s.out << draw(tree);
   for (const auto& n : world.notes()) s.err << "note: " << plain(n) << "\n";
 }
@@ -29,7 +36,7 @@ int set(const Session& s, const std::string& name) {
   for (const auto& m : *all)
     if (const auto* owner = m->metadata.controller(); owner && owner->uid == (*found)->metadata.uid) own.push_back(m);
   const auto budgets = budgets_of(s, world, (*found)->spec.cluster_name);
-  tell(s, world, tree_of(**found, own, budgets, s.client.now()));
+  tell(s, world, tree_of(**found, own, budgets, s.client.now()), (*found)->metadata);
   return exit_code::good;
 }
 
@@ -44,7 +51,8 @@ int cluster(const Session& s, const std::string& name) {
   std::erase_if(*sets, [&](const auto& x) { return x->spec.cluster_name != name; });
   std::erase_if(*machines, [&](const auto& x) { return x->spec.cluster_name != name; });
   const auto ledger = s.client.get<api::GuardLedger>(s.name_space, name);
-  tell(s, world, tree_of(**found, *sets, *machines, world.budgets(**found), ledger ? ledger->get() : nullptr, s.client.now()));
+  tell(s, world, tree_of(**found, *sets, *machines, world.budgets(**found), ledger ? ledger->get() : nullptr, s.client.now()),
+       (*found)->metadata);
   if (!ledger && ledger.error().code == Code::forbidden)
     s.err << "note: you have no right to get its guardledger: permits under way are not shown\n";
   return exit_code::good;
@@ -56,7 +64,7 @@ int machine(const Session& s, const std::string& name) {
   Ref<api::Host> host;
   if (const auto& ref = (*found)->status.host_ref)
     if (auto h = s.client.get<api::Host>(s.name_space, ref->name)) host = *h;
-  tell(s, World(s.client, {}), tree_of(**found, host.get(), s.client.now()));
+  tell(s, World(s.client, {}), tree_of(**found, host.get(), s.client.now()), (*found)->metadata);
   return exit_code::good;
 }
 
