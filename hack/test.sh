@@ -3,10 +3,12 @@
 #
 #   TEST_STAGES      of "unit integration scenarios", in that order (default: all)
 #   TEST_PRESET      the CMake preset whose unit tests run (default release); integration and scenarios always take release
+#   TEST_PORT_BASE   where their ports begin (default 17000; 1000 of them)
 #   TEST_RESULTS     a file that gets a line "<passed> <failed> <what>" a stage: how .ci/run counts
 #
 # Integration tests (e2e/conformance, Catch2) share one control plane in .run/test at 17000, which is stopped again however this ends; they get its
-# administrator in ENDSTATE_TEST_KUBECONFIG, with CRDs, RBAC and policies installed. Scenarios (e2e/scenarios/*_test.sh) start what they need themselves.
+# administrator in ENDSTATE_TEST_KUBECONFIG, with CRDs, RBAC and policies installed. Scenarios (e2e/scenarios/*_test.sh) start what they need themselves,
+# two at a time.
 # With ENDSTATE_KUBECONFIG the integration tests run on that cluster, and scenarios, which stop and wipe theirs, don't run at all.
 set -euo pipefail
 export RUN_DIR=.run/test PORT_BASE=${TEST_PORT_BASE:-17000}
@@ -67,24 +69,35 @@ run_integration() {
   record "integration tests" "$status" $(count_catch "$log")
 }
 
-# Each prints "ok - <case>" or "not ok - <case>" (e2e/scenarios/cases.sh).
+# Two at a time, for they wait more than they work; the longest first, or it would be alone at the end. xargs ends with 123 if one failed.
 run_scenarios() {
-  local script name status log failed=0
+  local -a scripts=(e2e/scenarios/rollouts_test.sh) # the longest
   if [[ -n ${ENDSTATE_KUBECONFIG:-} ]]; then
     warn "scenarios need a control plane of their own: not run with ENDSTATE_KUBECONFIG"
     return
   fi
   mkdir -p "$RUN_DIR"
-  for script in e2e/scenarios/*_test.sh; do
-    name=$(basename "$script" .sh)
-    log=$RUN_DIR/$name.log status=0
-    say "scenario $name"
-    timeout 1200 "$script" 2>&1 | tee "$log" || status=$?
-    record "scenario $name" "$status" "$(grep -c '^ok - ' "$log" || true)" "$(grep -c '^not ok - ' "$log" || true)" || failed=1
-  done
-  ((failed == 0))
+  mapfile -t -O 1 scripts < <(printf '%s\n' e2e/scenarios/*_test.sh | grep -vxF "${scripts[0]}")
+  printf '%s\0' "${scripts[@]}" | xargs -0 -n 1 -P 2 --process-slot-var=TEST_SLOT "$0" --scenario
 }
 
+# Prints "ok - <case>" or "not ok - <case>" (e2e/scenarios/cases.sh), all of it when it has ended: two at once would tell in each other's words.
+run_scenario() {
+  local script=$1 name log status=0 began=$SECONDS
+  name=$(basename "$script" .sh)
+  log=$RUN_DIR/$name.log
+  say "scenario $name began"
+  TEST_PORT_BASE=$((PORT_BASE + 500 * TEST_SLOT)) timeout 1200 "$script" >"$log" 2>&1 || status=$?
+  with_lock 9 output
+  say "scenario $name, $((SECONDS - began)) s:"
+  cat "$log"
+  record "scenario $name" "$status" "$(grep -c '^ok - ' "$log" || true)" "$(grep -c '^not ok - ' "$log" || true)"
+}
+
+if [[ ${1:-} == --scenario ]]; then
+  run_scenario "$2"
+  exit
+fi
 if [[ ${1:-} == --stage ]]; then
   "run_$2"
   exit

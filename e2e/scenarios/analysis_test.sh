@@ -2,7 +2,7 @@
 # A step's analysis, on a running endstate with a real Prometheus that scrapes the simulated fleet: a good change passes, one that is bad in a
 # metric only goes back, a metric outage pauses, what isn't Prometheus is told; Jobs as probes pass and fail; health is judged.
 set -euo pipefail
-export RUN_DIR=${RUN_DIR:-.run/test-analysis} PORT_BASE=${PORT_BASE:-${TEST_PORT_BASE:-17000}} SIM_HOSTS=12 FLEET_DELAY_SCALE=0 PROMETHEUS_RULES=
+export RUN_DIR=.run/test-analysis PORT_BASE=${TEST_PORT_BASE:-17000} SIM_HOSTS=12 FLEET_DELAY_SCALE=0 PROMETHEUS_RULES=
 # shellcheck source=hack/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../hack/lib.sh"
 # shellcheck source=e2e/scenarios/cases.sh
