@@ -57,6 +57,43 @@ may_not $fleet patch machines.endstate.dev -n default
 may_not $fleet get secrets -n default
 may_not $fleet create pods -n default
 
+# Agents: their roles and policy are the same for all of them; which objects are whose says the user's name.
+sed "s/HOST_UID/uid-1/" manifests/agent/host.yaml | kubectl_admin apply -f - >/dev/null
+as_agent() { kubectl_admin --as=endstate:host:uid-1 --as-group=endstate:agents --as-group=system:authenticated "$@"; }
+for uid in uid-1 uid-2; do
+  kubectl_admin apply -f - >/dev/null <<YAML
+apiVersion: endstate.dev/v1alpha1
+kind: HostAssignment
+metadata: {name: $uid}
+spec: {state: Active, machineUID: m-$uid, nodeName: host-1}
+YAML
+done
+report_json() { printf '{"apiVersion":"endstate.dev/v1alpha1","kind":"HostAssignment","metadata":{"name":"%s"},"status":{"observedRevision":"r"}}' "$1"; }
+lease_json() { printf '{"apiVersion":"coordination.k8s.io/v1","kind":"Lease","metadata":{"name":"%s","namespace":"%s"},"spec":{"holderIdentity":"h"}}' "$1" "$2"; }
+event_json() { printf '{"apiVersion":"events.k8s.io/v1","kind":"Event","metadata":{"name":"e-%s","namespace":"default"},"type":"Normal","reason":"Installed","action":"Converge","note":"n","reportingController":"endstate-agent","reportingInstance":"h","eventTime":"2026-01-01T00:00:00.000000Z","regarding":{"apiVersion":"endstate.dev/v1alpha1","kind":"HostAssignment","name":"%s"}}' "$1" "$1"; }
+put_report() { report_json "$1" | as_agent apply --server-side --subresource=status --field-manager=endstate-agent -f -; }
+put_lease() { lease_json "$1" "$2" | as_agent create -f -; }
+put_event() { event_json "$1" | as_agent create -f -; }
+check "an agent reads its own assignment" as_agent get hostassignments.endstate.dev uid-1
+check "an agent watches its own assignment" as_agent get hostassignments.endstate.dev --field-selector metadata.name=uid-1
+refuses "an agent reads another's assignment" "forbidden" as_agent get hostassignments.endstate.dev uid-2
+refuses "an agent lists all assignments" "forbidden" as_agent get hostassignments.endstate.dev
+check "an agent reports" put_report uid-1
+refuses "an agent reports for another" "its own HostAssignment only" put_report uid-2
+refuses "an agent changes its own orders" "forbidden" as_agent patch hostassignments.endstate.dev uid-1 --type=merge -p '{"spec":{"state":"Released"}}'
+check "an agent lives" put_lease host-uid-1 endstate-system
+refuses "an agent lives for another" "its own Lease only" put_lease host-uid-2 endstate-system
+refuses "an agent takes the operator's Lease" "forbidden" as_agent patch leases.coordination.k8s.io endstate-operator -n endstate-system --type=merge -p '{"spec":{"holderIdentity":"me"}}'
+refuses "an agent writes a node's Lease" "forbidden" put_lease host-uid-1 kube-node-lease
+check "an agent tells what happened" put_event uid-1
+refuses "an agent tells what happened to another" "its own HostAssignment only" put_event uid-2
+for what in "get secrets" "list nodes" "patch nodes" "get hosts.endstate.dev" "get machinepackageversions.endstate.dev" "delete hostassignments.endstate.dev" "create pods"; do
+  # shellcheck disable=SC2086 # two words
+  refuses "an agent may not $what" "no" as_agent auth can-i $what
+done
+refuses "one of the group without a host's name reports" "for users endstate:host" \
+  sh -c "printf '%s' '$(report_json uid-1)' | '$(kubectl_binary)' --kubeconfig '$RUN_DIR/kubeconfig' --as=someone --as-group=endstate:agents --as-group=system:authenticated apply --server-side --subresource=status --field-manager=x -f -"
+
 for role in view edit admin; do
   kubectl_admin create rolebinding "$role" --clusterrole="$role" --user="$role-user" -n default >/dev/null
 done

@@ -1,0 +1,96 @@
+#include "src/agent/options.hpp"
+
+#include <sys/sysinfo.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <array>
+#include <iostream>
+
+#include "src/common/logging.hpp"
+#include "src/common/version.hpp"
+
+namespace endstate::agent {
+namespace {
+
+int wrong(const std::string& what) {
+  std::cerr << "endstate-agent: " << what << "; see --help\n";
+  return 2;
+}
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  return ::gethostname(name.data(), name.size() - 1) == 0 ? std::string(name.data()) : std::string();
+}
+
+reconcile::Labels capacity() {
+  reconcile::Labels c;
+  struct sysinfo info {};
+  c.set("cpu", Text(std::to_string(::sysconf(_SC_NPROCESSORS_ONLN))));
+  if (::sysinfo(&info) == 0) c.set("memory", Text(std::to_string(std::uint64_t{info.totalram} * info.mem_unit / 1024) + "Ki"));
+  return c;
+}
+
+}  // namespace
+
+std::string goarch(const std::string& machine) {
+  if (machine == "x86_64") return "amd64";
+  if (machine == "aarch64") return "arm64";
+  return machine;
+}
+
+std::variant<CommandLine, int> parse_command_line(int argc, const char* const* argv) {
+  CommandLine c;
+  std::string level = "info", services = "systemd", uid;
+  std::vector<std::string> mirrors;
+  std::int64_t lease_seconds = c.agent.lease_period.count();
+  c.agent.version = std::string(version);
+  c.agent.identity = host_name();
+  utsname machine{};
+  if (::uname(&machine) == 0) c.engine.arch = goarch(machine.machine);
+  CLI::App app("Makes this host what its HostAssignment says, keeps it so, and reports.", "endstate-agent");
+  app.set_version_flag("--version", std::string(version));
+  app.set_config("--config", "", "A file with these options, one a line: host-uid = \"...\"");
+  app.add_option("--kubeconfig", c.kubeconfig, "How the API server is reached, and who this host is there")->required();
+  app.add_option("--context", c.context, "Which context of the kubeconfig; absent: its current-context");
+  app.add_option("--host-uid", uid, "The uid of this host's Host object: the name of its HostAssignment")->required();
+  app.add_option("--identity", c.agent.identity, "Who holds the Lease; absent: the host's name")->capture_default_str();
+  app.add_option(
+         "--allow-url", c.engine.sources.allowed,
+         "Artifacts may come from addresses below this one (https://packages.example.com/); may be given again; without it none may")
+      ->take_all();
+  app.add_option("--mirror", mirrors, "FROM=TO: addresses below FROM are tried below TO first; TO must be allowed too; may be given again")
+      ->take_all();
+  app.add_option("--services", services, "Who runs services: systemd, or process: the agent itself, on a host without systemd")
+      ->check(CLI::IsMember({"systemd", "process"}))
+      ->capture_default_str();
+  app.add_option("--root", c.root, "The folder that is the host's /")->check(CLI::ExistingDirectory)->capture_default_str();
+  app.add_option("--lease-seconds", lease_seconds, "Time between two renewals of the Lease, +/- 10 %")
+      ->check(CLI::Range(1, 3600))
+      ->capture_default_str();
+  app.add_option("--log-level", level, "debug, info, warning or error")->capture_default_str();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& e) {
+    return app.exit(e);
+  } catch (const CLI::ParseError& e) {
+    return wrong(e.what());
+  }
+  const auto parsed = parse_level(level);
+  if (!parsed) return wrong(parsed.error().message);
+  c.log_level = *parsed;
+  c.systemd = services == "systemd";
+  c.agent.host_uid = Text(uid);
+  c.agent.capacity = capacity();
+  c.agent.lease_period = std::chrono::seconds(lease_seconds);
+  for (const auto& m : mirrors) {
+    const auto at = m.find('=');
+    if (at == std::string::npos || at == 0 || at + 1 == m.size()) return wrong("--mirror " + m + ": must be FROM=TO");
+    c.engine.sources.mirrors.emplace_back(m.substr(0, at), m.substr(at + 1));
+  }
+  if (uid.empty()) return wrong("--host-uid: must not be empty");
+  return c;
+}
+
+}  // namespace endstate::agent

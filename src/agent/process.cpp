@@ -1,0 +1,106 @@
+#include "src/agent/process.hpp"
+
+#include <poll.h>
+#include <spawn.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+
+#include "src/agent/reasons.hpp"
+#include "src/agent/tree.hpp"
+
+namespace endstate::agent {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr std::size_t kept_output = 1024;
+constexpr std::chrono::milliseconds look_around{200};  // for cancel()
+
+struct Spawned {
+  pid_t pid = -1;
+  Fd output;
+};
+
+Result<Spawned> spawn(const Command& command) {
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return fail(file_error(errno, "start", command.argv.front()));
+  Spawned out{.output = Fd(ends[0])};
+  const Fd write_end(ends[1]);
+  std::vector<char*> argv;
+  for (const auto& a : command.argv) argv.push_back(const_cast<char*>(a.c_str()));
+  argv.push_back(nullptr);
+  // Nothing of the agent's own environment: it may hold a proxy's password or a token.
+  std::array<const char*, 4> environment{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=/root",
+                                         nullptr};
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, write_end.get(), 1);
+  posix_spawn_file_actions_adddup2(&actions, write_end.get(), 2);
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  sigset_t none;
+  sigset_t all;
+  sigemptyset(&none);
+  sigfillset(&all);
+  posix_spawnattr_setsigmask(&attributes, &none);  // the agent's threads have SIGTERM blocked
+  posix_spawnattr_setsigdefault(&attributes, &all);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
+  const auto error = ::posix_spawnp(&out.pid, argv[0], &actions, &attributes, argv.data(), const_cast<char**>(environment.data()));
+  posix_spawnattr_destroy(&attributes);
+  posix_spawn_file_actions_destroy(&actions);
+  if (error != 0) return fail(file_error(error, "start", command.argv.front()));
+  return out;
+}
+
+// What has come so far; false: the end.
+bool drain(const Fd& from, std::string& into) {
+  std::array<char, 4096> block{};
+  const auto n = ::read(from.get(), block.data(), block.size());
+  if (n <= 0) return n < 0 && errno == EINTR;
+  into.append(block.data(), static_cast<std::size_t>(n));
+  if (into.size() > 4 * kept_output) into.erase(0, into.size() - kept_output);
+  return true;
+}
+
+}  // namespace
+
+Result<Ended> run_command(const Command& command, const std::atomic<bool>& cancelled) {
+  if (command.argv.empty()) return fail(Error{Code::invalid, "a command without a program", {}, std::string(reason::install_failed)});
+  auto child = spawn(command);
+  if (!child) return fail(child.error());
+  const Fd process(static_cast<int>(::syscall(SYS_pidfd_open, child->pid, 0)));
+  const auto deadline = Clock::now() + command.timeout;
+  Ended out;
+  bool open = true;
+  bool running = true;
+  while (running && !cancelled) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now());
+    if (left.count() <= 0) {
+      out.timed_out = true;
+      break;
+    }
+    std::array<pollfd, 2> wait{{{process.get(), POLLIN, 0}, {open ? child->output.get() : -1, POLLIN, 0}}};
+    ::poll(wait.data(), wait.size(), static_cast<int>(std::min(left, look_around).count()));
+    if (wait[1].revents != 0) open = drain(child->output, out.output);
+    running = wait[0].revents == 0;
+  }
+  ::kill(-child->pid, SIGKILL);  // its session: also what it left behind when it ended by itself
+  int status = 0;
+  while (::waitpid(child->pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  // What it said last; those that inherited the pipe and left the session could keep it open, so nobody waits for its end.
+  ::fcntl(child->output.get(), F_SETFL, O_NONBLOCK);
+  for (int reads = 0; open && reads < 64; ++reads) open = drain(child->output, out.output);
+  if (cancelled && running) return fail(Code::cancelled, "the agent stops");
+  if (out.output.size() > kept_output) out.output.erase(0, out.output.size() - kept_output);
+  out.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return out;
+}
+
+}  // namespace endstate::agent
