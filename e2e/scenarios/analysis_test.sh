@@ -112,6 +112,12 @@ source_at "$prometheus/classic/graph?"
 retry
 check "HTML is told" until_ 60 condition_has machineset/pool Stalled "HTML"
 source_at "$prometheus"
+# One that takes the connection and doesn't answer in the source's 2 s.
+kill -STOP "$(process_pid prometheus)"
+retry
+check "a slow Prometheus is told, and pauses" until_ 60 condition_has machineset/pool Stalled "no reply within 2000 ms"
+check "one machine has it, still" one_machine
+kill -CONT "$(process_pid prometheus)"
 sleep 7 # rate() needs a few scrapes
 retry
 check "mended and tried again, it goes through" until_ 60 phase_is Complete
@@ -126,6 +132,14 @@ check "an invalid query is told in Prometheus' words" until_ 30 condition_has ma
 roll kubelet-1.34.4 "$(jq -n --argjson c "$(check_json)" '{checks: [$c | .query = "up"]}')"
 several() { of_set '{.status.rollout.analysis.checks[0].message}' | grep -qF 'aggregate with sum() or max()'; }
 check "several series are told" until_ 30 several
+# Neither is a number: no progress, and nothing is condemned.
+no_data() { # QUERY TEXT
+  roll kubelet-1.34.4 "$(jq -n --argjson c "$(check_json)" --arg q "$1" '{checks: [$c | .query = $q]}')"
+  until_ 30 check_says "$2" && until_ 5 phase_is Paused
+}
+check_says() { of_set '{.status.rollout.analysis.checks[0].message}' | grep -qF "$1"; }
+check "NaN is no data, and says so" no_data "vector(0) / vector(0)" "NaN"
+check "an empty result too" no_data "nothing_has_this_name" "no series matches"
 kubectl_admin annotate machineset pool "endstate.dev/promote=$(of_set '{.status.updateRevision}')/canary" >/dev/null
 check "a promotion passes the step" until_ 60 phase_is Complete
 finish
