@@ -219,6 +219,15 @@ top_ends() {
 check "top --watch goes on until it is interrupted" top_ends
 as_plugin() { PATH=$BUILD_BIN:$PATH "$(kubectl_binary)" endstate rollout status machineset/pool --kubeconfig "$RUN_DIR/kubeconfig" --watch=false; }
 check "as a plugin of kubectl" as_plugin
+# As a shell asks kubectl, and kubectl asks the plugin.
+completes() { # WORD WORDS...
+  local word=$1
+  shift
+  PATH=$BUILD_BIN:$PATH KUBECONFIG=$RUN_DIR/kubeconfig "$(kubectl_binary)" __complete endstate "$@" 2>/dev/null | cut -f 1 | grep -qx -- "$word"
+}
+check "Tab completes verbs" completes status rollout st
+check "and names" completes machineset/pool rollout status machineset/
+check "and flags" completes --to-revision diff --to
 check "KUBECONFIG is honoured" env KUBECONFIG="$RUN_DIR/kubeconfig" "$BUILD_BIN/kubectl-endstate" top --once
 check "a wrong flag: one line, exit code 2" usage top --frobnicate
 check "no command" usage

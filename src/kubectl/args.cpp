@@ -261,6 +261,39 @@ std::optional<Target> parse_target(const std::vector<std::string>& words, const 
   return std::nullopt;
 }
 
+namespace {
+
+CommandNames names_of(const CLI::App& app) {
+  CommandNames out{.name = app.get_name(), .what = app.get_description(), .flags = {}, .values = {}, .below = {}};
+  for (const auto* option : app.get_options()) {
+    std::vector<std::string> names;
+    for (const auto& n : option->get_lnames()) names.push_back("--" + n);
+    for (const auto& n : option->get_snames()) names.push_back("-" + n);
+    out.flags.insert(out.flags.end(), names.begin(), names.end());
+    if (option->get_items_expected_min() > 0) out.values.insert(out.values.end(), names.begin(), names.end());
+  }
+  for (const auto* sub : app.get_subcommands([](const CLI::App*) { return true; })) out.below.push_back(names_of(*sub));
+  return out;
+}
+
+// CLI11 says only that a command is missing.
+std::string which_commands(const CLI::App& app) {
+  const CLI::App* at = &app;
+  for (const auto* sub : app.get_subcommands()) at = sub;
+  std::string names;
+  for (const auto* sub : at->get_subcommands([](const CLI::App*) { return true; }))
+    names.append(names.empty() ? "" : ", ").append(sub->get_name());
+  return "give one of these commands: " + names;
+}
+
+}  // namespace
+
+CommandNames command_names() {
+  CLI::App app("", "kubectl endstate");
+  const Builder builder(app);
+  return names_of(app);
+}
+
 std::variant<Args, int> parse_args(int argc, const char* const* argv) {
   CLI::App app("Previews, follows and steers what endstate does with machines.", "kubectl endstate");
   Builder builder(app);
@@ -268,6 +301,8 @@ std::variant<Args, int> parse_args(int argc, const char* const* argv) {
     app.parse(argc, argv);
   } catch (const CLI::Success& e) {
     return app.exit(e);
+  } catch (const CLI::RequiredError& e) {
+    return wrong(which_commands(app));  // nothing else is required
   } catch (const CLI::ParseError& e) {
     return wrong(e.what());
   }

@@ -67,6 +67,15 @@ struct Args {
 // The command, or the exit code of a run that ends here.
 std::variant<Args, int> parse_args(int argc, const char* const* argv);
 
+// The commands and their flags by name, for the shell's completion.
+struct CommandNames {
+  std::string name, what;
+  std::vector<std::string> flags;   // "--watch", "-w"
+  std::vector<std::string> values;  // those of them that a value follows
+  std::vector<CommandNames> below;
+};
+CommandNames command_names();
+
 // "machineset/workers", or with the name as a word of its own; kinds by their names, plurals and short names, as kubectl knows them.
 // Empty: it names none of `kinds`.
 std::optional<Target> parse_target(const std::vector<std::string>& words, const std::vector<std::string>& kinds);

@@ -4,12 +4,14 @@
 
 #include "src/common/signals.hpp"
 #include "src/kubectl/args.hpp"
+#include "src/kubectl/complete.hpp"
 #include "src/kubectl/kubeconfig.hpp"
 #include "src/kubectl/run.hpp"
 #include "src/kubectl/run_top.hpp"
 
 int main(int argc, char** argv) {
   using namespace endstate::kubectl;
+  if (argc > 1 && std::string_view(argv[1]) == "__complete") return run_complete({argv + 2, argv + argc});
   const auto parsed = parse_args(argc, argv);
   if (const auto* code = std::get_if<int>(&parsed)) return *code;
   const auto& args = std::get<Args>(parsed);
