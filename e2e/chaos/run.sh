@@ -52,28 +52,8 @@ spec:
   - name: way-back
     operations: [MachineUpdate, MachineRollback]
     maxConcurrent: 10%
----
-apiVersion: endstate.dev/v1alpha1
-kind: Cluster
-metadata: {name: chaos, namespace: default}
-spec: {controlPlane: {type: External}}
----
-apiVersion: endstate.dev/v1alpha1
-kind: MachineSet
-metadata: {name: fleet, namespace: default, annotations: {endstate.dev/skip-preflight: ArtifactsReachable}}
-spec:
-  clusterName: chaos
-  replicas: $hosts
-  selector: {matchLabels: {pool: fleet}}
-  template:
-    metadata: {labels: {pool: fleet}}
-    spec:
-      packages: [{name: kubelet, versionRef: {name: kubelet-a}}]
-  rollout:
-    maxUnavailable: 10%
-    machineTimeoutSeconds: 120
-    progressDeadlineSeconds: 600
-    steps:
+YAML
+  cluster_and_set chaos "$hosts" 600 <<'YAML'
     - {name: canary, updated: 1}
     - {name: few, updated: 5%, pause: {type: Duration, seconds: 1}}
     - {name: quarter, updated: 25%}

@@ -21,6 +21,35 @@ spec:
 YAML
 }
 
+# cluster_and_set CLUSTER MACHINES PROGRESS_DEADLINE_SECONDS < steps: the Cluster, and $SET over the whole fleet, at the package kubelet-a.
+cluster_and_set() {
+  cat <<YAML
+---
+apiVersion: endstate.dev/v1alpha1
+kind: Cluster
+metadata: {name: $1, namespace: default}
+spec: {controlPlane: {type: External}}
+---
+apiVersion: endstate.dev/v1alpha1
+kind: MachineSet
+metadata: {name: fleet, namespace: default, annotations: {endstate.dev/skip-preflight: ArtifactsReachable}}
+spec:
+  clusterName: $1
+  replicas: $2
+  selector: {matchLabels: {pool: fleet}}
+  template:
+    metadata: {labels: {pool: fleet}}
+    spec:
+      packages: [{name: kubelet, versionRef: {name: kubelet-a}}]
+  rollout:
+    maxUnavailable: 10%
+    machineTimeoutSeconds: 120
+    progressDeadlineSeconds: $3
+    steps:
+YAML
+  cat
+}
+
 # change VERSION ROUND: what a user would do by editing the set. The round makes it a revision of its own: what was rejected once is never tried again.
 change() {
   kubectl patch "$SET" --type merge -p "$(jq -n --arg version "$1" --arg round "$2" \

@@ -63,33 +63,8 @@ spec:
     operations: [MachineUpdate]
     windows: [{durationSeconds: 10, max: $(((hosts + 3) / 4))}, {durationSeconds: 60, max: $hosts}]
     maxConcurrent: 8%
----
-apiVersion: endstate.dev/v1alpha1
-kind: Cluster
-metadata: {name: rollouts, namespace: default}
-spec: {controlPlane: {type: External}}
----
-apiVersion: endstate.dev/v1alpha1
-kind: MachineSet
-metadata: {name: fleet, namespace: default, annotations: {endstate.dev/skip-preflight: ArtifactsReachable}}
-spec:
-  clusterName: rollouts
-  replicas: $hosts
-  selector: {matchLabels: {pool: fleet}}
-  template:
-    metadata: {labels: {pool: fleet}}
-    spec:
-      packages: [{name: kubelet, versionRef: {name: kubelet-a}}]
-  rollout:
-    maxUnavailable: 10%
-    machineTimeoutSeconds: 120
-    progressDeadlineSeconds: 900
-    steps:
-$(step one 1%)
-$(step few 5%)
-$(step half 50%)
-$(step all 100%)
 YAML
+  { step one 1% && step few 5% && step half 50% && step all 100%; } | cluster_and_set rollouts "$hosts" 900
 } >"$RUN_DIR/rollouts.yaml"
 kubectl apply -f "$RUN_DIR/rollouts.yaml" >/dev/null
 say "waiting for $hosts machines"
