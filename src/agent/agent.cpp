@@ -15,6 +15,7 @@ using reconcile::Call, reconcile::Level, reconcile::Verb;
 
 constexpr std::string_view manager = "endstate-agent";
 constexpr std::string_view free_disk_key = "endstate.dev/free-disk";
+constexpr int max_rounds_in_a_row = 500;  // far more than an order of 32 packages needs without a wait
 constexpr auto first_retry = 1s, last_retry = 60s;
 
 std::chrono::nanoseconds retry_after(int failures) {
@@ -120,7 +121,10 @@ void Agent::on_round(Round round) {
     if (tell_ && assigned_) tell_(told, assignment_uid_);
   }
   make_report(round);
-  if (round.did || work_again_) return work();
+  rounds_in_a_row_ = round.did ? rounds_in_a_row_ + 1 : 0;
+  const bool restless = rounds_in_a_row_ >= max_rounds_in_a_row;
+  if (work_again_ || (round.did && !restless)) return work();
+  if (restless) round.plan.again = env_.now().mono + 1s;  // whatever goes in circles must not take a processor
   next_round_ = env_.at(std::max(round.plan.again, env_.now().mono + 100ms), [this] { work(); });
 }
 

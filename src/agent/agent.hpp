@@ -58,6 +58,7 @@ class Agent {
 
   // The work.
   bool working_ = false, work_again_ = false;
+  int rounds_in_a_row_ = 0;
   reconcile::Handle job_, next_round_;
   std::string last_trouble_;
 

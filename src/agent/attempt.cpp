@@ -10,7 +10,8 @@ namespace {
 Ending finish(SlotRecord& record) {
   const Attempt done = *record.attempt;
   record.attempt.reset();
-  if (done.to.empty()) {  // removed, or an install that was taken back: only what failed is remembered
+  if (done.work == Work::remove) return Ending::removed;
+  if (done.to.empty()) {  // an install that was taken back: only what failed is remembered
     record.good = {};
     record.previous = {};
     record.repairs.clear();

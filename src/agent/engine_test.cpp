@@ -198,6 +198,14 @@ TEST_CASE("a bad version goes back by itself, is reported, and isn't tried again
     CHECK(state_of(round) == State::failed);
     CHECK(find_report(round, "app")->attempts == 2);
   }
+  SECTION("released, nothing is left of it either") {
+    auto released = order;
+    released.spec.state = api::AssignmentState::released;
+    round = b.settle(released);
+    CHECK(round.plan.packages.empty());
+    CHECK_FALSE(round.did);
+    CHECK(b.engine->journal().slots.empty());
+  }
   SECTION("going back is nothing to do") {
     round = b.settle(order_of({make_package(b, app("1"))}, "g3"));
     CHECK(state_of(round) == State::ready);
