@@ -63,9 +63,15 @@ std::string history_table(const api::MachineSet& set, const std::vector<Recorded
   std::vector<std::vector<std::string>> rows{{"REVISION", "HASH", "BEGAN", "TOOK", "BY", "RESULT", "STEPS", "CHANGE", "NOTE"}};
   std::set<std::string_view> told;
   for (const auto& c : set.status.history) told.insert(c.revision.view());
-  for (const auto& r : revisions)  // older than what history holds, or there from the beginning
-    if (!told.contains(r.hash.view()))
-      rows.push_back({std::to_string(r.number), r.hash.str(), "-", "-", "-", "-", "-", "-", note_of(set, r.hash)});
+  std::int64_t newest = 0;  // of those that history tells of
+  for (const auto& r : revisions)
+    if (told.contains(r.hash.view())) newest = std::max(newest, r.number);
+  const auto add_untold = [&](bool newer) {
+    for (const auto& r : revisions)
+      if (!told.contains(r.hash.view()) && (newest > 0 && r.number > newest) == newer)
+        rows.push_back({std::to_string(r.number), r.hash.str(), "-", "-", "-", "-", "-", "-", note_of(set, r.hash)});
+  };
+  add_untold(false);  // older than what history holds, or there from the beginning
   for (const auto& c : set.status.history) {
     std::string steps;
     for (const auto& s : c.steps) steps += (steps.empty() ? "" : ",") + s.name.str() + ":" + std::to_string(s.updated);
@@ -74,6 +80,7 @@ std::string history_table(const api::MachineSet& set, const std::vector<Recorded
                     or_dash(c.field_manager), result_of(c), or_dash(steps), or_dash(c.change),
                     &c == &set.status.history.back() ? note_of(set, c.revision) : ""});
   }
+  add_untold(true);  // an earlier one that the template was put back to: its number was raised, and no change was needed
   return table(rows);
 }
 

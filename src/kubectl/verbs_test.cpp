@@ -240,6 +240,11 @@ TEST_CASE("history: a line a change, older revisions before", "[history]") {
   const auto text = history_table(set, both(), t);
   CHECK(text.find("1          old    -") != std::string::npos);
   CHECK(text.find("1m30s   kubectl   Complete   canary:1   kubelet: old -> new   current") != std::string::npos);
+  CHECK(text.find("old    -") < text.find("1m30s"));
+  auto raised = both();
+  raised[0].number = 3;  // the template was put back to it
+  const auto later = history_table(set, raised, t);
+  CHECK(later.find("3          old    -") > later.find("1m30s"));
   const auto one = history_of(set, both(), 2);
   REQUIRE(one);
   CHECK(one->find("errors = 0.1 (5 good, 0 bad, 0 inconclusive)") != std::string::npos);
