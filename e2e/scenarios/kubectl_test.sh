@@ -108,6 +108,12 @@ check "promote" gives 0 "promoted" endstate rollout promote machineset/pool
 check "the half waits" until_ 90 waits_at half
 check "they are those that the preview named" as_planned canary half
 check "describe says what it waits for" gives 0 "WaitingForPromotion" endstate describe machineset pool
+check "and what happened" gives 0 "StepStarted: step half of revision $new" endstate describe machineset pool
+once() { # each step's beginning is told once, by itself
+  kubectl_admin get events.events.k8s.io -o json | jq -e --arg new "$new" '[.items[] | select(.regarding.name == "pool" and (.note | contains($new))
+    and (.reason == "StepStarted" or .reason == "RolloutRequested"))] | length == 3 and all(.series == null)'
+}
+check "each step by itself, and once" once
 
 # --- verbs ---
 check "pause" gives 0 "paused" endstate rollout pause machineset/pool
@@ -247,6 +253,7 @@ check "a viewer has the preview, and is told what wasn't checked" gives 1 "was n
 endstate diff -f "$work/fewer.yaml" >/dev/null 2>&1 && same=0 || same=$?
 check "nothing to change is exit code 0 for a viewer too" test "$same" = 0
 check "a viewer describes" gives 0 "MachineSet default/pool" endstate describe machineset/pool
+check "with its events" gives 0 "── events" endstate describe machineset/pool
 check "and sees the fleet" gives 0 "default/hz-a" endstate top --once -A
 check "but can't pause: exit code 5" gives 5 "forbidden" endstate rollout pause machineset/pool
 finish
