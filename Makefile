@@ -1,6 +1,6 @@
 # The front door. Every target is one script, which says in its head what it takes from the environment; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build up down demo test chaos e2e bench lint format generate
+.PHONY: help setup build up down demo test chaos e2e e2e-hosts bench lint format generate
 export SIM_HOSTS E2E_HOSTS E2E_LANES ENDSTATE_KUBECONFIG ENDSTATE_KUBE_BIN_DIR
 
 help: ## this list
@@ -34,6 +34,9 @@ chaos: ## kill the operator CHAOS_KILLS=50 times in the middle of rollouts; an o
 e2e: ## stories on a real API server with E2E_HOSTS=1000 simulated hosts; E2E_LANES="rollouts"
 	@hack/setup.sh --without-helm
 	@e2e/run.sh
+
+e2e-hosts: build ## as root: E2E_REAL_HOSTS=1 machines of systemd-nspawn with real containerd and kubelet become nodes, are upgraded, are bare again
+	@e2e/hosts/run.sh
 
 bench: build ## measure speed, memory and API writes with 2,000 simulated hosts, and what plans over 10,000 machines cost
 	@hack/build.sh release plan_bench

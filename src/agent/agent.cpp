@@ -121,10 +121,13 @@ void Agent::on_round(Round round) {
     if (tell_ && assigned_) tell_(told, assignment_uid_);
   }
   make_report(round);
+  const bool rests = !round.did && (rounds_in_a_row_ > 0 || !rested_);
   rounds_in_a_row_ = round.did ? rounds_in_a_row_ + 1 : 0;
   const bool restless = rounds_in_a_row_ >= max_rounds_in_a_row;
   if (work_again_ || (round.did && !restless)) return work();
   if (restless) round.plan.again = env_.now().mono + 1s;  // whatever goes in circles must not take a processor
+  if (rests && options_.idle) options_.idle();
+  rested_ = rested_ || rests;
   next_round_ = env_.at(std::max(round.plan.again, env_.now().mono + 100ms), [this] { work(); });
 }
 

@@ -17,6 +17,7 @@ struct AgentOptions {
   std::string identity;  // holder of the Lease
   std::string version;
   reconcile::Labels capacity;             // cpu, memory; the free disk comes with each report
+  std::function<void()> idle{};           // called when the work is done for now; null: nothing
   std::chrono::seconds lease_period{60};  // renewals, +/- 10 %; a Lease lasts three of them
 };
 
@@ -59,6 +60,7 @@ class Agent {
   // The work.
   bool working_ = false, work_again_ = false;
   int rounds_in_a_row_ = 0;
+  bool rested_ = false;
   reconcile::Handle job_, next_round_;
   std::string last_trouble_;
 

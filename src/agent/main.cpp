@@ -36,7 +36,9 @@ int run(const CommandLine& options) {
                  .action = "Converge",
                  .note = Text(std::string_view(told.note).substr(0, 1000))});
   };
-  Agent agent(env, engine, options.agent, log, tell);
+  auto agent_options = options.agent;
+  agent_options.idle = endstate::give_memory_back;  // what an archive or TLS needed once
+  Agent agent(env, engine, std::move(agent_options), log, tell);
   // What runs on the worker must end, too: a hook is killed, and begun again by the next agent.
   const endstate::StopSignal stop([&] {
     host->cancel();
