@@ -268,6 +268,16 @@ check "$count bare hosts become nodes" case_joined
 say "from bare to Running: $(((${EPOCHREALTIME/./} - began) / 1000)) ms"
 kubectl_admin get nodes -o wide
 
+# With the very credential that stands on the host.
+as_h1() { "$(kubectl_binary)" --kubeconfig "$hosts/h1/etc/endstate/kubeconfig" "$@"; }
+h1_uid=$(kubectl_admin get host h1 -o jsonpath='{.metadata.uid}')
+check "an agent reads its own orders" as_h1 get hostassignment "$h1_uid"
+for what in "get hostassignments" "get secrets -A" "get nodes" "get pods -A" "get hosts -A" "get machinepackageversions" "delete hostassignment $h1_uid"; do
+  # shellcheck disable=SC2086 # words
+  refuses "an agent may not $what" "forbidden" as_h1 $what
+done
+refuses "an agent may not change its orders" "forbidden" as_h1 patch hostassignment "$h1_uid" --type=merge -p '{"spec":{"state":"Released"}}'
+
 for name in $(all_hosts); do
   for file in "$pause" "$counter"; do
     cp "$file" "$hosts/$name/root/image.tar"
