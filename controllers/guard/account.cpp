@@ -17,8 +17,10 @@ namespace {
 
 // Long enough for the status that names the operation to come back through the cache.
 constexpr auto unnamed_limit = 60s;
-// A pass that was granted something begins with it at once; its status is back by then.
-constexpr auto begins_within = 5s;
+// Buckets are of whole seconds, and each counts for one longer than the window: so far a begin may be from where it was counted.
+constexpr auto bucket_slack = 1s;
+// A pass that waited for longer than this is counted as if it had begun this long ago. Longer than a call to the API server takes.
+constexpr auto longest_wait = 15s;
 // Past its deadline an operation is ended by its loop: until that is seen.
 constexpr auto adopted_for = 600s;
 
@@ -43,9 +45,13 @@ bool has_ended(const api::LedgerGrant& grant, const api::Machine* machine, WallT
 }
 
 // A creation isn't named by its machine; it counts when it is granted, and the machine disturbs nobody before it is there.
-bool is_stale(const api::LedgerGrant& grant, const api::Machine* machine, WallTime now) {
+bool is_stale(const api::LedgerGrant& grant, const api::Machine* machine, WallTime begins) {
   return !(grant.operation == api::operation::machine_create) && machine && !is_under_way(machine, grant.id) &&
-         now - grant.grant_time > begins_within;
+         begins - grant.grant_time > bucket_slack;
+}
+
+WallTime begin_of(const reconcile::PermitRequest& request, WallTime now) {
+  return request.begins == WallTime{} ? now : std::clamp<WallTime>(request.begins, now - longest_wait, now);
 }
 
 Account::Account(const Snapshot& snapshot) : snapshot_(snapshot), ledger_(snapshot.ledger), breakers_(snapshot_, ledger_) {
@@ -123,7 +129,7 @@ void Account::drop_old_buckets() {
   for (auto& w : ledger_.windows)
     if (pull_back(w.buckets, w.duration, snapshot_.now)) changed_ = true;
   // A window without buckets is none. That alone is no reason to write: the next grant takes it along.
-  for (auto& w : ledger_.windows) std::erase_if(w.buckets, [&](const auto& b) { return !counts(b, w.duration, snapshot_.now); });
+  for (auto& w : ledger_.windows) drop_old(w.buckets, w.duration, snapshot_.now - longest_wait);  // what begins by then may ask still
   std::erase_if(ledger_.windows, [](const auto& w) { return w.buckets.empty(); });
 }
 
@@ -170,7 +176,7 @@ void Account::fill_windows() {
     for (const auto& limit : budget->spec.limits)
       for (const auto& w : limit.windows)
         for (const auto domain : api::scope(limit) == api::LimitScope::cluster ? whole : domains)
-          if (w.max > 0) count(window(budget->metadata.name, limit.name, domain, w.duration), w.max);
+          if (w.max > 0) count(window(budget->metadata.name, limit.name, domain, w.duration), snapshot_.now, w.max);
 }
 
 // A grant that the account lost is still what its machine goes by: it counts as under way, and goes on.
@@ -204,8 +210,8 @@ api::LedgerWindow& Account::window(std::string_view budget, std::string_view lim
   return ledger_.windows.back();
 }
 
-void Account::count(api::LedgerWindow& window, std::int64_t operations) {
-  put(window.buckets, window.duration, snapshot_.now, operations);
+void Account::count(api::LedgerWindow& window, WallTime at, std::int64_t operations) {
+  put(window.buckets, window.duration, at, operations);
   changed_ = true;
 }
 

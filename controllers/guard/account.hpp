@@ -15,8 +15,10 @@ bool is_under_way(const v1alpha1::Machine* machine, const reconcile::Text& id);
 // Its operation has ended, its machine is gone, or its time is over. The time of an operation that is under way is over only when its own
 // deadline is long past: it would else lose its place in its middle.
 bool has_ended(const v1alpha1::LedgerGrant& grant, const v1alpha1::Machine* machine, reconcile::WallTime now);
-// It was given a while ago, and nothing has begun by it: the operator was killed in between. What begins now must count now.
-bool is_stale(const v1alpha1::LedgerGrant& grant, const v1alpha1::Machine* machine, reconcile::WallTime now);
+// Nothing has begun by it, and what would begin by it now doesn't begin when it was counted: the operator was killed in between.
+bool is_stale(const v1alpha1::LedgerGrant& grant, const v1alpha1::Machine* machine, reconcile::WallTime begins);
+// When what is asked for begins, as the guard counts it.
+reconcile::WallTime begin_of(const reconcile::PermitRequest& request, reconcile::WallTime now);
 
 class Account {
  public:
@@ -37,7 +39,7 @@ class Account {
   void distrust(const Doubt& doubt);
 
   v1alpha1::LedgerWindow& window(std::string_view budget, std::string_view limit, std::string_view domain, std::chrono::seconds duration);
-  void count(v1alpha1::LedgerWindow& window, std::int64_t operations);
+  void count(v1alpha1::LedgerWindow& window, reconcile::WallTime at, std::int64_t operations);
   // Grants that count in that limit, but those of `except` itself.
   std::int64_t in_flight(std::string_view limit_path, std::string_view domain, bool any_domain, std::string_view except) const;
   Breakers& breakers() { return breakers_; }

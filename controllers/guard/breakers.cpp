@@ -114,6 +114,7 @@ void Breakers::ended(const api::LedgerGrant& grant, const api::Machine* machine)
     const auto& rule = budget->spec.breaker->failures;
     if (!failed || !rule) continue;
     auto& breaker = entry(*budget);
+    drop_old(breaker.failures, rule->duration, snapshot_.now);
     put(breaker.failures, rule->duration, snapshot_.now, 1);
     const auto count = sum(breaker.failures, rule->duration, snapshot_.now);
     if (count <= rule->max || breaker.state != BreakerState::closed) continue;

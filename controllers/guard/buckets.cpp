@@ -11,6 +11,7 @@ using reconcile::WallTime;
 namespace {
 
 constexpr std::int64_t buckets_per_window = 60;
+constexpr std::size_t max_buckets = 61;  // as the CRD says
 
 WallTime bucket_start(WallTime now, std::chrono::seconds window) {
   const auto seconds = std::chrono::floor<std::chrono::seconds>(now).time_since_epoch();
@@ -34,13 +35,20 @@ std::int64_t sum(const std::vector<api::LedgerBucket>& buckets, std::chrono::sec
   return total;
 }
 
-void put(std::vector<api::LedgerBucket>& buckets, std::chrono::seconds window, WallTime now, std::int64_t times) {
-  std::erase_if(buckets, [&](const api::LedgerBucket& b) { return !counts(b, window, now); });
-  const WallTime start = bucket_start(now, window);
-  if (buckets.empty() || buckets.back().start < start)
-    buckets.push_back({start, times});
+void put(std::vector<api::LedgerBucket>& buckets, std::chrono::seconds window, WallTime at, std::int64_t times) {
+  const WallTime start = bucket_start(at, window);
+  const auto it = std::lower_bound(buckets.begin(), buckets.end(), start, [](const auto& b, WallTime t) { return b.start < t; });
+  if (it != buckets.end() && it->start == start)
+    it->used += times;
   else
-    buckets.back().used += times;
+    buckets.insert(it, {start, times});
+  if (buckets.size() <= max_buckets) return;
+  buckets[1].used += buckets[0].used;
+  buckets.erase(buckets.begin());
+}
+
+void drop_old(std::vector<api::LedgerBucket>& buckets, std::chrono::seconds window, WallTime now) {
+  std::erase_if(buckets, [&](const auto& b) { return !counts(b, window, now); });
 }
 
 void take_back(std::vector<api::LedgerBucket>& buckets, std::chrono::seconds window, WallTime at) {

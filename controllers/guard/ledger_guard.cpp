@@ -68,7 +68,7 @@ class LedgerGuard::Book {
       const auto machine = guard_.view_.get<api::Machine>("", r.subject.name_space, r.subject.name);
       if (!machine || !(machine->metadata.uid == r.subject_uid)) return false;
       const auto now = guard_.env_.now().wall;
-      return !has_ended(*grant, machine.get(), now) && !is_stale(*grant, machine.get(), now);
+      return !has_ended(*grant, machine.get(), now) && !is_stale(*grant, machine.get(), begin_of(r, now));
     });
   }
   static const api::LedgerGrant* find(const api::GuardLedger& ledger, const reconcile::Text& id) {

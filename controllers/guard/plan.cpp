@@ -49,7 +49,12 @@ class Schedules {
 class Judge {
  public:
   Judge(const Snapshot& snapshot, Account& account, Schedules& schedules, const PermitRequest& request)
-      : snapshot_(snapshot), account_(account), schedules_(schedules), request_(request), way_back_(is_way_back(request.operation)) {}
+      : snapshot_(snapshot),
+        account_(account),
+        schedules_(schedules),
+        request_(request),
+        begins_(begin_of(request, snapshot.now)),
+        way_back_(is_way_back(request.operation)) {}
 
   std::optional<Refused> budget(const api::ChangeBudget& budget) {
     budget_ = &budget;
@@ -64,7 +69,7 @@ class Judge {
     return std::nullopt;
   }
   void commit(const reconcile::Text& id) {
-    for (const auto& w : windows_) account_.count(account_.window(w.budget, w.limit, w.domain, w.duration), 1);
+    for (const auto& w : windows_) account_.count(account_.window(w.budget, w.limit, w.domain, w.duration), begins_, 1);
     for (const auto& b : snapshot_.budgets)
       if (!way_back_) account_.breakers().let_through(*b, id);
   }
@@ -133,7 +138,7 @@ class Judge {
     }
     for (const auto& w : limit.windows) {
       const auto& account = account_.window(budget_->metadata.name, limit.name, domain, w.duration);
-      const auto count = used(account, snapshot_.now);
+      const auto count = used(account, begins_);
       if (!way_back_ && count + 1 > w.max) return window_full(limit, w, account, count);
       windows_.push_back({.budget = budget_->metadata.name, .limit = limit.name, .domain = domain, .duration = w.duration});
     }
@@ -168,6 +173,7 @@ class Judge {
   Account& account_;
   Schedules& schedules_;
   const PermitRequest& request_;
+  reconcile::WallTime begins_;
   bool way_back_;
   const api::ChangeBudget* budget_ = nullptr;
   std::vector<api::LedgerWindow> windows_;  // which to count in; without buckets
@@ -188,8 +194,9 @@ Refused most_restrictive(std::vector<Refused> all) {
 Verdict judge(const Snapshot& snapshot, Account& account, Schedules& schedules, const PermitRequest& request) {
   const std::string id = request.id();
   const auto* machine = account.machine(request.subject_uid.view());
+  const auto begins = begin_of(request, snapshot.now);
   if (const auto* grant = account.find(id)) {
-    if (!is_stale(*grant, machine, snapshot.now)) return Granted{id};
+    if (!is_stale(*grant, machine, begins)) return Granted{id};
     account.withdraw(*grant);
   } else if (is_under_way(machine, id)) {  // its grant has expired: what has begun must be able to end
     account.adopt(*machine);
@@ -217,8 +224,8 @@ Verdict judge(const Snapshot& snapshot, Account& account, Schedules& schedules, 
                .domain = request.domain,
                .limits = std::move(judge.limits),
                .unavailable = unavailable,
-               .grant_time = snapshot.now,
-               .expire_time = snapshot.now + request.lasts});
+               .grant_time = begins,
+               .expire_time = begins + request.lasts});
   return Granted{id};
 }
 

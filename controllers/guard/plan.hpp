@@ -3,9 +3,9 @@
 // - All budgets that select the cluster must agree. The refusal names the most restrictive: the one that says no for the longest (of equals
 //   the first by name); its message lists the others that say no too. Without a budget everything is granted and recorded.
 // - A grant is told by its id: asked for again it is granted again and costs nothing (a restarted operator never pays twice). One by which
-//   nothing has begun for 5 s is judged anew, and counts from then: a window bounds what begins in it, not what was once permitted.
+//   nothing has begun yet is judged anew, and counts from then: a window bounds what begins in it, not what was once permitted.
 // - What is under way on a machine goes on, also when its grant has expired or was lost.
-// - Windows are counted in buckets (buckets.hpp): never one over, at most a 60th too slow.
+// - Windows are counted in buckets (buckets.hpp), by the time that the request begins at: never one over, at most a 60th too slow.
 // - maxUnavailable counts the cluster's wanted machines that have been in service: those that are unavailable, whatever the cause, and
 //   those with a grant under way. A machine that is being deleted is not wanted any more: it counts on neither side. What disturbs an
 //   unavailable machine, or one that was never in service, costs no availability; it counts for rate and concurrency.

@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 #include <deque>
+#include <random>
 
 #include "controllers/guard/testing.hpp"
 
@@ -44,6 +45,42 @@ TEST_CASE("a grant by which nothing has begun for a while counts from when it is
   CHECK(w.one(w.ask(*w.machines[2])) == "b WindowFull");
   w.now += 32s;
   CHECK(w.one(w.ask(*w.machines[2])) == "granted");
+}
+
+TEST_CASE("a window bounds what begins in it, however long the guard takes and whoever is killed in between", "[guard]") {
+  constexpr std::int64_t most = 5;
+  for (std::uint64_t seed = 1; seed <= 200; ++seed) {
+    INFO("seed " << seed);
+    std::mt19937_64 chance(seed);
+    const auto up_to = [&](std::uint64_t n) { return std::chrono::milliseconds(chance() % n); };
+    World w;
+    w.fleet(60);
+    w.limit(w.budget()).windows = {{10s, most}, {60s, 4 * most}};
+    std::vector<WallTime> begun;
+    for (auto& m : w.machines) {
+      // Passes that look, wait for the guard, and are killed now and then when they have their grant; at last one begins.
+      for (bool begins = false; !begins; w.now += up_to(700)) {
+        auto request = w.ask(*m);
+        request.begins = std::chrono::floor<std::chrono::seconds>(w.now);
+        w.now += up_to(chance() % 5 == 0 ? 6'000 : 900);
+        if (w.one(request) != "granted") continue;
+        if (chance() % 4 == 0) {
+          w.now += up_to(4'000);
+          continue;
+        }
+        begun.push_back(request.begins);
+        m->status.operation = api::Operation{
+            .id = request.id(), .type = api::OperationType::update, .start_time = request.begins, .deadline = request.begins + 600s};
+        begins = true;
+      }
+    }
+    std::sort(begun.begin(), begun.end());
+    for (const auto& [length, max] : {std::pair{10s, most}, {60s, 4 * most}})
+      for (std::size_t i = 0; i < begun.size(); ++i) {
+        const auto in_it = std::count_if(begun.begin(), begun.end(), [&](auto t) { return t <= begun[i] && t > begun[i] - length; });
+        REQUIRE(in_it <= max);
+      }
+  }
 }
 
 TEST_CASE("such a grant is refused where there is no room for it any more", "[guard]") {

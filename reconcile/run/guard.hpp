@@ -23,6 +23,8 @@ struct PermitRequest {
   std::int64_t attempt = 0;
   Text domain{};                     // failure domain; empty: none known
   bool already_unavailable = false;  // costs no availability, still counts for rate and concurrency
+  // What will stand as the time when it began: limits over time count it there, however long the guard takes. Zero: when it is granted.
+  WallTime begins{};
   std::chrono::seconds lasts{3600};  // an unreturned grant ends after this
   std::string id() const;            // 16 hex digits
 };
