@@ -27,6 +27,7 @@ std::string said(const std::string& output) {
 
 std::vector<std::string> argv_of(const std::vector<Text>& command) {
   std::vector<std::string> argv;
+  argv.reserve(command.size());
   for (const auto& word : command) argv.push_back(word.str());
   return argv;
 }

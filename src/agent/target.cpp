@@ -83,12 +83,15 @@ Result<void> fill(TargetSlot& t, const Variables& variables, std::string_view ar
   return {};
 }
 
+void add_all(std::string& to, const Variables& variables) {
+  for (const auto& [name, value] : variables) to.append("\n").append(name).append("=").append(value);
+}
+
 // Versions are immutable, so a uid says what it is; how another endstate would write the same spec must not roll a host.
 Text key_of(const TargetSlot& t, const Variables& variables) {
   std::string all = t.slot.str() + "\n" + t.version.name.str() + "\n" + (t.version.uid.empty() ? t.version.digest : t.version.uid).str();
   const bool asks = t.raw.raw.view().find(opening) != std::string_view::npos;
-  if (asks)
-    for (const auto& [name, value] : variables) all += "\n" + name + "=" + value;
+  if (asks) add_all(all, variables);
   return Text(t.slot.str() + "-" + reconcile::hash_of(all));
 }
 
@@ -122,7 +125,7 @@ TargetSlot machine_files(const Order& order, const Variables& variables) {
     all += reconcile::encode(f);
     if (auto added = add_file(t, f.path, f.content, mode(f), variables); !added && !t.trouble) t.trouble = added.error();
   }
-  for (const auto& [name, value] : variables) all += "\n" + name + "=" + value;
+  add_all(all, variables);
   t.version = {"machine-files", {}, Text(reconcile::hash_of(all))};
   t.key = Text("_files-" + reconcile::hash_of(all));
   t.order = Text(order.spec.grant_id.str() + "/" + t.key.str());
