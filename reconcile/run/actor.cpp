@@ -13,6 +13,8 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr std::size_t max_actions = 100;
+constexpr std::size_t max_secrets = 4;  // that one body is made from
+constexpr Resource secret_resource{"", "v1", "secrets", "Secret", true};
 constexpr int max_reads = 6;  // of an object whose write got no answer: 1 + 2 + 4 + 8 + 16 s
 
 std::string what_of(Verb verb, const Resource& resource, const Key& key, std::string_view subresource) {
@@ -112,7 +114,11 @@ class Actor::Pass : public std::enable_shared_from_this<Pass> {
     if (is_unguarded(a))
       return later(
           [this, &a] { acted(a, fail(Code::invalid, "disruptive, and without a permit: not sent; this is a bug of the loop"), {}); });
-    auto call = call_for(a);
+    if (a.making) return gather(a, std::make_shared<std::vector<std::string>>());
+    write(a, a.body);
+  }
+  void write(const Action& a, const std::string& given) {
+    auto call = call_for(a, given);
     if (!call) return later([this, &a, error = call.error()] { acted(a, fail(error), {}); });
     send(a.kind->resource, std::move(*call), [this, &a](Result<void> end, const std::string& body) { acted(a, std::move(end), body); });
   }
@@ -125,22 +131,53 @@ class Actor::Pass : public std::enable_shared_from_this<Pass> {
                         {{"loop", order_.loop}, {"verb", verb_name(a.verb)}, {"resource", a.kind->resource->plural}});
     return true;
   }
-  Result<Call> call_for(const Action& a) const {
+  // Reads what a body is made from, one Secret after the other, then has it made.
+  void gather(const Action& a, std::shared_ptr<std::vector<std::string>> found) {
+    if (!actor_.options_.make || a.making->secrets.size() > max_secrets)
+      return later([this, &a] { acted(a, fail(Code::invalid, "nobody can make this body"), {}); });
+    if (found->size() == a.making->secrets.size()) return make(a, std::move(found));
+    const Key& key = a.making->secrets[found->size()];
+    Call c{.verb = Verb::get, .resource = &secret_resource, .name_space = key.name_space.str(), .name = key.name.str()};
+    c.timeout = 10s;
+    auto body = std::make_shared<std::string>();
+    keep(actor_.env_.call(
+        std::move(c), [body](std::string_view frame) { body->assign(frame); },
+        [this, &a, found = std::move(found), body, key, slot = next_slot_](Result<void> end) {
+          const auto held = take(slot);
+          // Not there (yet): what it is wanted for can't be made, which says nothing about the object that would be written.
+          if (!end) return acted(a, fail(Code::unavailable, "Secret " + key.str() + ": " + end.error().message), {});
+          found->push_back(std::move(*body));
+          gather(a, found);
+        }));
+  }
+  void make(const Action& a, std::shared_ptr<std::vector<std::string>> found) {
+    auto made = std::make_shared<Result<std::string>>();
+    keep(actor_.env_.compute([this, &a, made, found = std::move(found), make = actor_.options_.make, what = a.making->what,
+                              now = actor_.env_.now().wall, slot = next_slot_]() -> std::function<void()> {
+      *made = make(what, *found, now);
+      return [this, &a, made, slot] {
+        const auto held = take(slot);
+        if (!*made) return acted(a, fail(made->error()), {});
+        write(a, **made);
+      };
+    }));
+  }
+  Result<Call> call_for(const Action& a, const std::string& given) const {
     Call c{.cluster = a.cluster,
            .verb = a.verb,
            .resource = a.kind->resource,
            .name_space = a.name_space.str(),
            .name = a.name.str(),
            .subresource = a.subresource.str(),
-           .body = a.body};
+           .body = given};
     const auto version =
         is_own(a) && !a.resource_version.empty() && moved_own_ ? std::string_view(own_version_) : a.resource_version.view();
-    Result<std::string> body = a.body;
+    Result<std::string> body = given;
     switch (a.verb) {
       case Verb::apply: c.query = apply_query(order_.field_manager); break;
       case Verb::remove: body = delete_options(a.uid.view(), version); break;
-      case Verb::merge_patch: body = with_preconditions(a.body, a.uid.view(), version); break;
-      case Verb::json_patch: body = with_tests(a.body, a.uid.view(), version); break;
+      case Verb::merge_patch: body = with_preconditions(given, a.uid.view(), version); break;
+      case Verb::json_patch: body = with_tests(given, a.uid.view(), version); break;
       default: break;
     }
     if (!body) return fail(std::move(body.error()));

@@ -65,6 +65,9 @@ struct ActResult {
 struct ActorOptions {
   const Leadership* lease = nullptr;
   std::function<bool(const Action&)> disruptive{};  // null: nothing is
+  // The body of an action with `making`, from the Secrets that it named (whole objects, as the API sent them). On a worker. Its errors must
+  // not hold what is secret. Null: such an action fails.
+  std::function<Result<std::string>(const std::string& what, const std::vector<std::string>& secrets, WallTime now)> make{};
   int writes_per_pass = 16;
   std::chrono::milliseconds write_timeout{30'000};
 };

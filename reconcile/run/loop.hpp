@@ -20,6 +20,14 @@
 
 namespace reconcile {
 
+// A body that only an effect can make: it holds keys, which no plan may see, and needs chance. The plan says what in the program's own
+// words; the actor reads the Secrets that it needs, has the program make the body on a worker just before the write (ActorOptions::make),
+// and keeps none of it.
+struct Making {
+  std::string what{};
+  std::vector<Key> secrets{};  // in the meta cluster; at most 4
+};
+
 // One write. Actions of a stage run in parallel (bounded); a stage starts when every action of the stages before it has succeeded.
 struct Action {
   Verb verb{};  // create, apply, update, merge_patch, json_patch, remove
@@ -32,7 +40,8 @@ struct Action {
   bool guarded = false;  // only under Plan::permit
   // Answers that mean the end state is there already. create: exists; remove: not_found (always).
   bool tolerate_exists = false;
-  std::string why{};  // for people: logs and `kubectl endstate diff`
+  std::string why{};               // for people: logs and `kubectl endstate diff`
+  std::optional<Making> making{};  // instead of `body`
 };
 
 // The new status of the loop's own object: its full `status`, as JSON. Written by server-side apply with uid and resourceVersion, by

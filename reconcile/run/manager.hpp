@@ -52,8 +52,9 @@ struct ManagerOptions {
   const Leadership* lease = nullptr;                // null: always leading (tests, tools)
   std::vector<Source> also_watch{};                 // what the guard reads; `keys` may be null
   std::function<bool(const Action&)> disruptive{};  // what only a permit allows (actor.hpp); null: nothing
-  int passes = 64;                                  // in flight at once, of all loops (what only waits for its cache is not counted)
-  int writes_per_pass = 16;                         // in flight at once, of one pass
+  std::function<Result<std::string>(const std::string&, const std::vector<std::string>&, WallTime)> make{};  // bodies with keys (actor.hpp)
+  int passes = 64;           // in flight at once, of all loops (what only waits for its cache is not counted)
+  int writes_per_pass = 16;  // in flight at once, of one pass
   std::chrono::milliseconds gap{200};
   std::chrono::milliseconds stale_limit{300'000};
   std::chrono::milliseconds probe_period{10'000}, probe_timeout{5'000};

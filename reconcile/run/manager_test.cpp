@@ -669,3 +669,68 @@ TEST_CASE("manager: loops that contradict each other are refused at the start") 
   options.also_watch = {{.kind = &kind_of<Part>, .selector = "labelSelector=a%3Db", .keys = nullptr}};
   CHECK_THROWS_AS(Manager(env, caches, guard, {&a}, options, metrics, no_log()), std::invalid_argument);
 }
+
+namespace {
+
+// Wants one Secret whose body only an effect can make, from another one.
+class KeyLoop : public toy::WidgetLoop {
+ public:
+  std::function<Plan()> observe(const Snapshot& s, const Key& key) const override {
+    auto widget = s.view.get<Widget>("", key.name_space, key.name);
+    if (!widget || !s.memory.failures.empty()) return nullptr;
+    return [name = widget->metadata.name] {
+      Plan out;
+      Action a{.verb = Verb::create,
+               .kind = &kind_of<Part>,
+               .name_space = "ns",
+               .name = name.str() + "-key",
+               .tolerate_exists = true,
+               .why = "test"};
+      a.making = Making{.what = "copy", .secrets = {{"ns", "source"}}};
+      out.actions.push_back(std::move(a));
+      return out;
+    };
+  }
+};
+
+}  // namespace
+
+TEST_CASE("actor: a body that only an effect can make is made from what its Secrets hold, just before the write") {
+  constexpr Resource secrets{"", "v1", "secrets", "Secret", true};
+  SimWorld world(5);
+  SimApi api(world);
+  ManagerOptions options;
+  std::vector<std::string> given;
+  options.make = [&](const std::string& what, const std::vector<std::string>& found, WallTime) -> Result<std::string> {
+    given.push_back(what);
+    if (found.size() != 1) return fail(Code::invalid, "one Secret is needed");
+    const auto color = json::parse(found[0])["data"]["color"].get<std::string>();
+    return json{{"metadata", {{"name", "w-key"}, {"namespace", "ns"}}}, {"spec", {{"color", color}}}}.dump();
+  };
+  const bool there = GENERATE(true, false);
+  if (there)
+    REQUIRE(api.request({.verb = Verb::create,
+                         .resource = &secrets,
+                         .name_space = "ns",
+                         .body = R"({"metadata":{"name":"source","namespace":"ns"},"data":{"color":"blue"}})"}));
+  make_widget(api, "w", 0);
+  Process p(world, api, {}, {}, std::make_unique<KeyLoop>(), options);
+  world.run_for(30s);
+  if (there) {
+    REQUIRE(api.get(parts, "ns", "w-key"));
+    CHECK(json::parse(*api.get(parts, "ns", "w-key"))["spec"]["color"] == "blue");
+    CHECK(given.at(0) == "copy");
+  } else {
+    CHECK_FALSE(api.get(parts, "ns", "w-key"));
+    CHECK(given.empty());  // what it needs isn't there: it is never asked
+  }
+}
+
+TEST_CASE("actor: a body that nobody can make is not sent") {
+  SimWorld world(6);
+  SimApi api(world);
+  make_widget(api, "w", 0);
+  Process p(world, api, {}, {}, std::make_unique<KeyLoop>());
+  world.run_for(30s);
+  CHECK(api.count(parts) == 0);
+}
