@@ -37,21 +37,32 @@ consteval auto describe(const ControlPlaneType*) {
   return names("Who runs the control plane. Hosted: endstate, as pods of the meta cluster. External: somebody else.", "Hosted", "External");
 }
 
+enum class DeletionPolicy : std::uint8_t { delete_, retain };
+consteval auto describe(const DeletionPolicy*) { return names("What becomes of data when its owner is deleted.", "Delete", "Retain"); }
+
 struct EtcdStorage {
   Text storage_class_name, size;
+  std::optional<DeletionPolicy> deletion_policy;
   friend bool operator==(const EtcdStorage&, const EtcdStorage&) = default;
 };
 consteval auto describe(const EtcdStorage*) {
-  return object("The volumes of etcd.",
-                field<&EtcdStorage::storage_class_name>("storageClassName", "Their StorageClass; absent: the meta cluster's default.",
-                                                        object_name),
-                field<&EtcdStorage::size>("size", "Their size, e.g. 20Gi; unset: 10Gi.",
-                                          {.max_length = 16, .pattern = "^[1-9][0-9]*(Mi|Gi|Ti)$"}))
+  return object(
+             "The volumes of etcd.",
+             field<&EtcdStorage::storage_class_name>("storageClassName", "Their StorageClass; absent: the meta cluster's default.",
+                                                     object_name),
+             field<&EtcdStorage::size>("size", "Their size, e.g. 20Gi; unset: 10Gi.",
+                                       {.max_length = 16, .pattern = "^[1-9][0-9]*(Mi|Gi|Ti)$"}),
+             field<&EtcdStorage::deletion_policy>(
+                 "deletionPolicy", "What becomes of the volumes, the CAs and the signing keys when the Cluster is deleted; unset: Retain."))
       .check(
           "has(self.storageClassName) == has(oldSelf.storageClassName) && (!has(self.storageClassName) || self.storageClassName == "
           "oldSelf.storageClassName)",
-          "storageClassName can't change: volumes don't move between classes");
+          "storageClassName can't change: volumes don't move between classes")
+      .check("has(self.size) == has(oldSelf.size) && (!has(self.size) || self.size == oldSelf.size)",
+             "size can't change: a StatefulSet's volumes stay as they were made");
 }
+
+inline DeletionPolicy deletion_policy(const EtcdStorage& s) { return s.deletion_policy.value_or(DeletionPolicy::retain); }
 
 struct Etcd {
   std::optional<std::int64_t> replicas;
@@ -59,11 +70,13 @@ struct Etcd {
   friend bool operator==(const Etcd&, const Etcd&) = default;
 };
 consteval auto describe(const Etcd*) {
-  return object(
-      "The store of a Hosted control plane.",
-      field<&Etcd::replicas>("replicas", "Its members: 1, 3 or 5; unset: 3.",
-                             {.minimum = 1, .maximum = 5, .cel = {{{"self % 2 == 1", "etcd needs an odd number of members: 1, 3 or 5"}}}}),
-      field<&Etcd::storage>("storage", "Its volumes."));
+  return object("The store of a Hosted control plane.",
+                field<&Etcd::replicas>(
+                    "replicas", "Its members: 1, 3 or 5; unset: 3.",
+                    {.minimum = 1, .maximum = 5, .cel = {{{"self % 2 == 1", "etcd needs an odd number of members: 1, 3 or 5"}}}}),
+                field<&Etcd::storage>("storage", "Its volumes."))
+      .check("has(self.replicas) == has(oldSelf.replicas) && (!has(self.replicas) || self.replicas == oldSelf.replicas)",
+             "etcd.replicas can't change: create another Cluster");
 }
 inline std::int64_t replicas(const Etcd& e) { return e.replicas.value_or(3); }
 
@@ -90,7 +103,7 @@ consteval auto describe(const ControlPlaneOnFailure*) {
                 field<&ControlPlaneOnFailure::action>("action", "What it leads to; unset: Rollback."));
 }
 struct ControlPlaneRollout {
-  std::optional<std::chrono::seconds> soak;
+  std::optional<std::chrono::seconds> soak, progress_deadline;
   ControlPlaneOnFailure on_failure;
   friend bool operator==(const ControlPlaneRollout&, const ControlPlaneRollout&) = default;
 };
@@ -98,10 +111,19 @@ consteval auto describe(const ControlPlaneRollout*) {
   return object("How a release goes through the control plane.",
                 field<&ControlPlaneRollout::soak>("soakSeconds", "How long each new replica must stay healthy before the next; unset: 30.",
                                                   duration(0, 604'800)),
+                field<&ControlPlaneRollout::progress_deadline>(
+                    "progressDeadlineSeconds", "Failed when no further replica became available for this long and its soak; unset: 300.",
+                    duration(30, 86'400)),
                 field<&ControlPlaneRollout::on_failure>("onFailure", "What happens when a release fails."));
 }
 inline std::chrono::seconds soak(const ControlPlaneRollout& r) { return r.soak.value_or(std::chrono::seconds(30)); }
+inline std::chrono::seconds progress_deadline(const ControlPlaneRollout& r) {
+  return r.progress_deadline.value_or(std::chrono::seconds(300));
+}
 inline ControlPlaneFailureAction action(const ControlPlaneOnFailure& f) { return f.action.value_or(ControlPlaneFailureAction::rollback); }
+
+enum class KeyAlgorithm : std::uint8_t { ecdsa, rsa };
+consteval auto describe(const KeyAlgorithm*) { return names("What keys are made of: ECDSA P-256, or RSA with 2048 bits.", "ECDSA", "RSA"); }
 
 struct ControlPlane {
   ControlPlaneType type{};
@@ -110,6 +132,7 @@ struct ControlPlane {
   std::optional<Endpoint> endpoint;
   std::optional<NameRef> kubeconfig_secret;
   std::optional<ControlPlaneRollout> rollout;
+  std::optional<KeyAlgorithm> key_algorithm;
   friend bool operator==(const ControlPlane&, const ControlPlane&) = default;
 };
 consteval auto describe(const ControlPlane*) {
@@ -123,11 +146,13 @@ consteval auto describe(const ControlPlane*) {
                 field<&S::kubeconfig_secret>("kubeconfigSecret",
                                              "Of External: the Secret in the Cluster's namespace with a kubeconfig under the key `value`; "
                                              "absent: the meta cluster itself."),
-                field<&S::rollout>("rollout", "Of Hosted: how a release goes through it."))
+                field<&S::rollout>("rollout", "Of Hosted: how a release goes through it."),
+                field<&S::key_algorithm>("keyAlgorithm", "Of Hosted: what new keys are made of; unset: ECDSA."))
+      .check("has(self.etcd) == has(oldSelf.etcd)", "etcd can't be added or removed: create another Cluster")
       .check("self.type == 'External' || !has(self.kubeconfigSecret)",
              "kubeconfigSecret is for type External only: endstate makes the kubeconfig of a Hosted control plane itself")
-      .check("self.type == 'Hosted' || (!has(self.replicas) && !has(self.etcd) && !has(self.rollout))",
-             "replicas, etcd and rollout are for type Hosted only: leave them out for External");
+      .check("self.type == 'Hosted' || (!has(self.replicas) && !has(self.etcd) && !has(self.rollout) && !has(self.keyAlgorithm))",
+             "replicas, etcd, rollout and keyAlgorithm are for type Hosted only: leave them out for External");
 }
 inline std::int64_t replicas(const ControlPlane& c) { return c.replicas.value_or(3); }
 
@@ -164,6 +189,7 @@ consteval auto describe(const PlanStepState*) { return names("Where a step is.",
 struct UpgradeStep {
   Text component, from, to;
   PlanStepState state{};
+  WallTime start_time{};
   friend bool operator==(const UpgradeStep&, const UpgradeStep&) = default;
 };
 consteval auto describe(const UpgradeStep*) {
@@ -172,7 +198,22 @@ consteval auto describe(const UpgradeStep*) {
       "A step of a release.",
       field<&S::component>("component", "What is changed: etcd, kubeAPIServer, ...", {.required = true, .min_length = 1, .max_length = 63}),
       field<&S::from>("from", "Its version before.", text(512)), field<&S::to>("to", "Its version after.", text(512)),
-      field<&S::state>("state", "Where it is.", {.required = true}));
+      field<&S::state>("state", "Where it is.", {.required = true}), field<&S::start_time>("startTime", "When it began."));
+}
+
+struct CertificateStatus {
+  Text name;
+  WallTime not_after{};
+  std::vector<Text> fingerprints;
+  friend bool operator==(const CertificateStatus&, const CertificateStatus&) = default;
+};
+consteval auto describe(const CertificateStatus*) {
+  using S = CertificateStatus;
+  return object("Keys of a Hosted control plane.", field<&S::name>("name", "Its Secret, without the Cluster's name.", slot_name),
+                field<&S::not_after>("notAfter", "When its certificate ends; absent: it has none (signing keys)."),
+                field<&S::fingerprints>("fingerprints",
+                                        "Of CAs and signing keys: SHA-256 of what is the cluster's own. Another in the Secret is refused.",
+                                        {.max_length = 64, .max_items = 4, .atomic = true}));
 }
 
 struct ControlPlaneStatus {
@@ -181,6 +222,7 @@ struct ControlPlaneStatus {
   Text version;
   std::optional<Endpoint> endpoint;
   std::vector<UpgradeStep> upgrade_plan;
+  std::vector<CertificateStatus> certificates;
   friend bool operator==(const ControlPlaneStatus&, const ControlPlaneStatus&) = default;
 };
 consteval auto describe(const ControlPlaneStatus*) {
@@ -193,7 +235,8 @@ consteval auto describe(const ControlPlaneStatus*) {
                 field<&S::ready_replicas>("readyReplicas", "Of Hosted: how many are ready.", counter),
                 field<&S::version>("version", "The Kubernetes version that its API server says, e.g. v1.34.4.", text(63)),
                 field<&S::endpoint>("endpoint", "Where it is reached."),
-                field<&S::upgrade_plan>("upgradePlan", "The release under way, step by step.", {.max_items = 64, .atomic = true}));
+                field<&S::upgrade_plan>("upgradePlan", "The release under way, step by step.", {.max_items = 64, .atomic = true}),
+                field<&S::certificates>("certificates", "Of Hosted: its keys and certificates.", list(32, "name")));
 }
 
 struct ClusterMachines {
@@ -249,7 +292,10 @@ consteval auto describe(const ClusterStatus*) {
       field<&S::control_plane>("controlPlane", "What its control plane is."), field<&S::machines>("machines", "Its Machines, counted."),
       field<&S::blocked_by>("blockedBy", "What keeps it from going on; absent: nothing."),
       field<&S::history>("history", "The last 20 releases, the newest last.", {.max_items = 20, .atomic = true}),
-      field<&S::conditions>("conditions", "Its conditions: Ready, Reconciling, Stalled, Connected, MachinesReady.", condition_list));
+      field<&S::conditions>(
+          "conditions",
+          "Its conditions: Ready, Reconciling, Stalled, Connected, MachinesReady; of Hosted: ControlPlaneReady, CertificatesReady.",
+          condition_list));
 }
 
 struct Cluster {
@@ -265,7 +311,9 @@ consteval auto describe(const Cluster*) {
                 field<&T::spec>("spec", "What it should be.", {.required = true}),
                 field<&T::status>("status", "What it is; written by endstate."))
       .check("size(self.metadata.name) <= 63 && !self.metadata.name.contains('.')",
-             "a Cluster's name is a label's value: at most 63 characters, no dots");
+             "a Cluster's name is a label's value: at most 63 characters, no dots")
+      .check("self.spec.controlPlane.type != 'Hosted' || size(self.metadata.name) <= 40",
+             "a Hosted Cluster's name begins the names of its children: at most 40 characters");
 }
 constexpr Resource resource(const Cluster*) { return api("clusters", "Cluster", true); }
 inline constexpr Column cluster_columns[] = {

@@ -14,6 +14,7 @@ inline constexpr std::string_view cluster_name = "endstate.dev/cluster-name";   
 inline constexpr std::string_view set_name = "endstate.dev/set-name";            // Machine
 inline constexpr std::string_view set_uid = "endstate.dev/set-uid";              // ControllerRevision: the only thing it is found by
 inline constexpr std::string_view revision = "endstate.dev/revision";            // Machine: the ControllerRevision hash that it should have
+inline constexpr std::string_view component = "endstate.dev/component";          // child of a Hosted Cluster: etcd, apiserver, ..., pki
 inline constexpr std::string_view condition_for = "endstate.dev/condition-for";  // ConfigMap with external conditions of a machine
 }  // namespace label
 
@@ -39,6 +40,12 @@ inline constexpr std::string_view probe_attempt = "endstate.dev/probe-attempt"; 
 inline constexpr std::string_view owned = "endstate.dev/owned";              // Node: JSON of the labels and taints that endstate set on it
 inline constexpr std::string_view machine = "endstate.dev/machine";          // Node: <namespace>/<name> of its Machine
 inline constexpr std::string_view machine_uid = "endstate.dev/machine-uid";  // Node: uid of its Machine
+// Children of a Hosted Cluster: the ClusterPackageVersion that a workload is of; of pods: the CAs that they started with; of a kubeconfig's
+// Secret: where it leads to. Cluster: a CA that is to be replaced (ca, etcd, proxy), one-shot.
+inline constexpr std::string_view package_version = "endstate.dev/package-version";
+inline constexpr std::string_view trust = "endstate.dev/trust";
+inline constexpr std::string_view made_for = "endstate.dev/made-for";
+inline constexpr std::string_view rotate_ca = "endstate.dev/rotate-ca";
 inline constexpr std::string_view pre_drain_hook_prefix = "pre-drain.delete.hook.endstate.dev/";
 inline constexpr std::string_view pre_terminate_hook_prefix = "pre-terminate.delete.hook.endstate.dev/";
 }  // namespace annotation
@@ -74,6 +81,7 @@ inline constexpr std::string_view deleting = "Deleting";
 inline constexpr std::string_view connected = "Connected";
 inline constexpr std::string_view control_plane_ready = "ControlPlaneReady";
 inline constexpr std::string_view machines_ready = "MachinesReady";
+inline constexpr std::string_view certificates_ready = "CertificatesReady";
 // MachineSet.
 inline constexpr std::string_view rolling_out = "RollingOut";
 inline constexpr std::string_view scaling_up = "ScalingUp";
@@ -120,6 +128,19 @@ inline constexpr std::string_view connecting = "Connecting";
 inline constexpr std::string_view connection_lost = "ConnectionLost";
 inline constexpr std::string_view machines_remain = "MachinesRemain";
 inline constexpr std::string_view secret_not_usable = "SecretNotUsable";
+// Keys of a Hosted cluster that are never made anew: CAs, and what service accounts' tokens are signed with.
+inline constexpr std::string_view key_lost = "KeyLost";
+inline constexpr std::string_view key_not_usable = "KeyNotUsable";
+inline constexpr std::string_view key_replaced = "KeyReplaced";
+// Releases of a Hosted cluster.
+inline constexpr std::string_view version_skew = "VersionSkew";
+inline constexpr std::string_view downgrade_refused = "DowngradeRefused";
+inline constexpr std::string_view release_rejected = "ReleaseRejected";
+inline constexpr std::string_view release_failed = "ReleaseFailed";
+inline constexpr std::string_view control_plane_creating = "ControlPlaneCreating";
+inline constexpr std::string_view control_plane_unhealthy = "ControlPlaneUnhealthy";
+inline constexpr std::string_view certificates_rotating = "CertificatesRotating";
+inline constexpr std::string_view child_refused = "ChildRefused";  // the API server refused a child
 // MachineSet.
 inline constexpr std::string_view rolling_out = "RollingOut";
 inline constexpr std::string_view not_rolling_out = "NotRollingOut";

@@ -1,0 +1,105 @@
+// etcd of a Hosted cluster: a StatefulSet whose members have names and volumes of their own.
+#include <algorithm>
+#include <charconv>
+
+#include "controllers/cluster/child_workloads.hpp"
+
+namespace endstate::cluster {
+namespace {
+
+constexpr int client_port = 2379, peer_port = 2380, health_port = 2381;
+
+std::string https(const std::string& host, int port) { return "https://" + host + ":" + std::to_string(port); }
+
+std::string initial_cluster(const Site& s) {
+  std::string out;
+  for (std::int64_t i = 0; i < s.members; ++i) out += (i > 0 ? "," : "") + s.member(i) + "=" + https(s.member_host(i), peer_port);
+  return out;
+}
+
+// Four fifths of the volume, at most 8 GiB (etcd's own advice): etcd stops taking writes, with an alarm, before its disk is full, and
+// there is room for a snapshot and for a defragmentation. 0: etcd's default.
+std::int64_t quota(const std::string& size) {
+  std::int64_t number = 0;
+  const auto [end, error] = std::from_chars(size.data(), size.data() + size.size(), number);
+  if (error != std::errc() || number <= 0 || number > (1 << 24)) return 0;
+  const std::string_view unit(end, static_cast<std::size_t>(size.data() + size.size() - end));
+  const std::int64_t bytes = number << (unit == "Mi" ? 20 : unit == "Gi" ? 30 : 40);
+  return std::min<std::int64_t>(bytes / 5 * 4, std::int64_t{8} << 30);
+}
+
+std::vector<std::string> flags(const Site& s) {
+  const auto self = "$(POD_NAME)." + s.child("etcd") + "." + s.name_space + ".svc";
+  std::vector<std::string> out{
+      "--name=$(POD_NAME)",
+      "--data-dir=/var/lib/etcd/data",
+      "--initial-cluster=" + initial_cluster(s),
+      "--initial-cluster-state=new",
+      "--initial-cluster-token=" + s.uid,
+      "--initial-advertise-peer-urls=" + https(self, peer_port),
+      "--advertise-client-urls=" + https(self, client_port),
+      "--listen-peer-urls=" + https("0.0.0.0", peer_port),
+      "--listen-client-urls=" + https("0.0.0.0", client_port),
+      "--listen-metrics-urls=http://0.0.0.0:" + std::to_string(health_port),
+      "--client-cert-auth=true",
+      "--trusted-ca-file=" + key_path("ca.crt"),
+      "--cert-file=" + key_path("server.crt"),
+      "--key-file=" + key_path("server.key"),
+      "--peer-client-cert-auth=true",
+      "--peer-trusted-ca-file=" + key_path("ca.crt"),
+      "--peer-cert-file=" + key_path("peer.crt"),
+      "--peer-key-file=" + key_path("peer.key"),
+      "--peer-client-cert-file=" + key_path("peer-client.crt"),
+      "--peer-client-key-file=" + key_path("peer-client.key"),
+  };
+  if (const auto bytes = quota(s.storage_size); bytes > 0) out.push_back("--quota-backend-bytes=" + std::to_string(bytes));
+  return out;
+}
+
+Object volume_claim(const Site& s) {
+  Object spec{{"accessModes", {"ReadWriteOnce"}}, {"resources", {{"requests", {{"storage", s.storage_size}}}}}};
+  if (!s.storage_class.empty()) spec["storageClassName"] = s.storage_class;
+  return {{"apiVersion", "v1"},
+          {"kind", "PersistentVolumeClaim"},
+          {"metadata", {{"name", "data"}, {"labels", selector(s, suffix(Part::etcd))}}},
+          {"spec", spec}};
+}
+
+}  // namespace
+
+Child etcd(const Site& s, const PartVersion& version) {
+  PodSketch pod;
+  pod.part = Part::etcd;
+  pod.flags = flags(s);
+  pod.files = {{"etcd", "ca.crt", "ca.crt"}};
+  add_pair(pod.files, "etcd-server", "server");
+  add_pair(pod.files, "etcd-peer", "peer");
+  add_pair(pod.files, "etcd-peer-client", "peer-client");
+  pod.ports = {{{"name", "client"}, {"containerPort", client_port}, {"protocol", "TCP"}},
+               {{"name", "peer"}, {"containerPort", peer_port}, {"protocol", "TCP"}},
+               {{"name", "health"}, {"containerPort", health_port}, {"protocol", "TCP"}}};
+  // /readyz asks for a quorum, /livez doesn't: a member alone is not killed for what others lack (etcd >= 3.5.11).
+  pod.startup = with(http_probe("/readyz", health_port, false), 2, 150);
+  pod.liveness = with(http_probe("/livez", health_port, false), 10, 6, 10);
+  pod.readiness = with(http_probe("/readyz", health_port, false), 3, 3);
+  pod.mounts = {{{"name", "data"}, {"mountPath", "/var/lib/etcd"}}};
+  pod.environment = {{{"name", "POD_NAME"}, {"valueFrom", {{"fieldRef", {{"apiVersion", "v1"}, {"fieldPath", "metadata.name"}}}}}}};
+  pod.memory = "256Mi";
+  const auto name = s.child("etcd");
+  auto meta = metadata(s, name, suffix(Part::etcd));
+  meta["annotations"] = {{std::string(v1alpha1::annotation::package_version), version.package}};
+  return child(
+      reconcile::kind_of<reconcile::StatefulSet>, name, std::move(meta),
+      {{"replicas", s.members},
+       {"serviceName", name},
+       {"selector", {{"matchLabels", selector(s, suffix(Part::etcd))}}},
+       // Parallel: a member is ready only when there is a quorum, so they can't wait for one another. Updates go one by one all the same.
+       {"podManagementPolicy", "Parallel"},
+       {"updateStrategy", {{"type", "RollingUpdate"}}},
+       {"minReadySeconds", s.soak.count()},
+       {"persistentVolumeClaimRetentionPolicy", {{"whenDeleted", s.keep_data ? "Retain" : "Delete"}, {"whenScaled", "Retain"}}},
+       {"template", pod_template(s, version, pod)},
+       {"volumeClaimTemplates", Object::array({volume_claim(s)})}});
+}
+
+}  // namespace endstate::cluster

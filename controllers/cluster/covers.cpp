@@ -1,0 +1,76 @@
+#include "controllers/cluster/covers.hpp"
+
+#include <cmath>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+namespace endstate::cluster {
+namespace {
+
+using nlohmann::json;
+
+constexpr int max_depth = 64;  // a pod template has some 12
+
+// resource.Quantity (k8s.io/apimachinery pkg/api/resource/quantity.go): a decimal number and a suffix.
+std::optional<long double> quantity(const std::string& text) {
+  char* end = nullptr;
+  const long double number = std::strtold(text.c_str(), &end);
+  if (end == text.c_str()) return std::nullopt;
+  const std::string suffix = end;
+  static constexpr std::pair<const char*, long double> factors[] = {{"", 1},
+                                                                    {"m", 1e-3L},
+                                                                    {"k", 1e3L},
+                                                                    {"M", 1e6L},
+                                                                    {"G", 1e9L},
+                                                                    {"T", 1e12L},
+                                                                    {"P", 1e15L},
+                                                                    {"Ki", 1024},
+                                                                    {"Mi", 1048576},
+                                                                    {"Gi", 1073741824.0L},
+                                                                    {"Ti", 1099511627776.0L},
+                                                                    {"Pi", 1125899906842624.0L}};
+  for (const auto& [name, factor] : factors)
+    if (suffix == name) return number * factor;
+  return std::nullopt;
+}
+bool same_quantity(const json& a, const json& b) {
+  const auto text = [](const json& v) { return v.is_string() ? v.get<std::string>() : v.dump(); };
+  const auto x = quantity(text(a)), y = quantity(text(b));
+  return x && y && std::fabs(*x - *y) <= std::fabs(*x) * 1e-9L;
+}
+
+bool nothing(const json& v) { return v.is_null() || ((v.is_object() || v.is_array()) && v.empty()) || v == ""; }
+
+bool compare(const json& found, const json& wanted, bool quantities, int depth) {
+  if (depth > max_depth) return false;
+  if (wanted.is_object()) {
+    if (!found.is_object()) return wanted.empty() && nothing(found);
+    for (const auto& [key, value] : wanted.items()) {
+      const auto it = found.find(key);
+      if (it == found.end()) {
+        if (!nothing(value)) return false;
+        continue;
+      }
+      if (!compare(*it, value, key == "requests" || key == "limits" || quantities, depth + 1)) return false;
+    }
+    return true;
+  }
+  if (wanted.is_array()) {
+    if (!found.is_array()) return wanted.empty() && nothing(found);
+    if (found.size() != wanted.size()) return false;
+    for (std::size_t i = 0; i < wanted.size(); ++i)
+      if (!compare(found[i], wanted[i], quantities, depth + 1)) return false;
+    return true;
+  }
+  return found == wanted || (quantities && same_quantity(found, wanted)) || (nothing(found) && nothing(wanted));
+}
+
+}  // namespace
+
+bool covers(std::string_view found, std::string_view wanted) {
+  const auto f = json::parse(found, nullptr, false), w = json::parse(wanted, nullptr, false);
+  return !f.is_discarded() && !w.is_discarded() && compare(f, w, false, 0);
+}
+
+}  // namespace endstate::cluster
