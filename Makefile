@@ -31,7 +31,7 @@ chaos: ## kill the operator CHAOS_KILLS=50 times in the middle of rollouts; an o
 	@hack/setup.sh --without-helm
 	@e2e/chaos/run.sh
 
-e2e: ## stories on a real API server with E2E_HOSTS=1000 simulated hosts; E2E_LANES="rollouts"
+e2e: ## stories on a real API server with E2E_HOSTS=1000 simulated hosts; E2E_LANES="rollouts hosted"
 	@hack/setup.sh --without-helm
 	@e2e/run.sh
 

@@ -2,7 +2,7 @@
 # run.sh: the long stories, one lane after the other (`make e2e`). Each lane is e2e/LANE/run.sh, starts what it needs itself, and ends non-zero if its
 # story did not hold.
 #
-#   E2E_LANES   which, blank-separated (default: rollouts)
+#   E2E_LANES   which, blank-separated (default: rollouts; hosted needs root)
 #   E2E_HOSTS   how many simulated hosts (default 1000)
 set -euo pipefail
 # shellcheck source=hack/lib.sh

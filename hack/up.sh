@@ -4,6 +4,7 @@
 #   SIM_HOSTS            how many hosts the fleet plays (default 200)
 #   FLEET_DELAY_SCALE    1 = realistic times for installing packages, 0 = at once (default 1)
 #   FLEET_ARGS           more flags for endstate-fleet
+#   WITHOUT_FLEET        1: no fleet is started
 #   OPERATOR_ARGS        more flags for endstate-operator
 #   RUN_DIR, PORT_BASE   see hack/lib.sh; the operator listens on +80, the fleet on +81
 #   ENDSTATE_KUBECONFIG  an administrator's kubeconfig: that cluster is used, and none is started. KUBECONFIG is never looked at.
@@ -17,7 +18,8 @@ FLEET_DELAY_SCALE=${FLEET_DELAY_SCALE:-1}
 operator_address=127.0.0.1:$((PORT_BASE + 80))
 fleet_address=127.0.0.1:$((PORT_BASE + 81))
 
-everything=(token-refresher operator fleet)
+everything=(token-refresher operator)
+[[ -n ${WITHOUT_FLEET:-} ]] || everything+=(fleet)
 [[ -n ${ENDSTATE_KUBECONFIG:-} ]] || everything=(etcd apiserver controller-manager scheduler "${everything[@]}")
 
 all_running() {
@@ -115,7 +117,9 @@ if all_running; then
   say "endstate runs already in ${RUN_DIR#"$ROOT"/}: operator PID $(process_pid operator), fleet PID $(process_pid fleet). Stop it with 'make down'."
   exit 0
 fi
-for program in endstate-operator endstate-fleet; do
+programs=(endstate-operator)
+[[ -n ${WITHOUT_FLEET:-} ]] || programs+=(endstate-fleet)
+for program in "${programs[@]}"; do
   [[ -x $BUILD_BIN/$program ]] || fail "no $BUILD_BIN/$program: run 'make build'"
 done
 start_cluster
@@ -125,6 +129,7 @@ read -ra operator_args <<<"${OPERATOR_ARGS:-}"
 read -ra fleet_args <<<"${FLEET_ARGS:-}"
 start_program operator "$operator_address" "$BUILD_BIN/endstate-operator" --kubeconfig "$RUN_DIR/operator.kubeconfig" \
   --identity endstate-operator-local --namespace endstate-system --http-address "$operator_address" ${operator_args[@]+"${operator_args[@]}"}
+[[ -z ${WITHOUT_FLEET:-} ]] || exit 0
 start_program fleet "$fleet_address" "$BUILD_BIN/endstate-fleet" --kubeconfig "$RUN_DIR/fleet.kubeconfig" --hosts "$SIM_HOSTS" --namespace default \
   --http-address "$fleet_address" --delay-scale "$FLEET_DELAY_SCALE" ${fleet_args[@]+"${fleet_args[@]}"}
 next_steps

@@ -35,9 +35,7 @@ api::ClusterMachines count(const Snapshot& s) {
 }
 
 Line connected(const Snapshot& s) {
-  const auto& c = *s.cluster;
   const auto& connection = s.connection;
-  if (!is_external(c)) return no(api::reason::not_supported, "type Hosted isn't supported yet");
   switch (connection.reachable) {
     case ConditionStatus::true_: return yes(api::reason::connected, connection.version.empty() ? "" : "Kubernetes " + connection.version);
     case ConditionStatus::false_: return no(api::reason::connection_lost, connection.message);
@@ -53,9 +51,9 @@ Line connected(const Snapshot& s) {
 
 bool was_connected(const api::Cluster& c) { return !c.status.control_plane.version.empty(); }
 
-api::ClusterPhase phase(const Snapshot& s, const Line& link) {
+api::ClusterPhase phase(const Snapshot& s, const Line& link, const HostedPlan* hosted) {
   if (s.cluster->metadata.deleting()) return api::ClusterPhase::deleting;
-  if (!is_external(*s.cluster)) return api::ClusterPhase::failed;
+  if (hosted) return hosted->phase;
   if (link.status == ConditionStatus::true_) return api::ClusterPhase::running;
   if (!was_connected(*s.cluster)) return api::ClusterPhase::provisioning;
   return link.status == ConditionStatus::false_ ? api::ClusterPhase::failed : api::ClusterPhase::running;
@@ -63,16 +61,23 @@ api::ClusterPhase phase(const Snapshot& s, const Line& link) {
 
 class Writer {
  public:
-  Writer(const Snapshot& s, const Deletion& deletion) : s_(s), deletion_(deletion) {}
+  Writer(const Snapshot& s, const Deletion& deletion, const HostedPlan* hosted) : s_(s), deletion_(deletion), hosted_(hosted) {}
 
   api::ClusterStatus run() {
     const auto link = connected(s_);
     status_ = s_.cluster->status;
     status_.conditions.clear();
     status_.observed_generation = s_.cluster->metadata.generation;
-    status_.phase = phase(s_, link);
+    status_.phase = phase(s_, link, hosted_);
+    if (hosted_) {
+      status_.control_plane = hosted_->status;
+      status_.history = hosted_->history;
+      set(api::condition::control_plane_ready, line(hosted_->control_plane));
+      set(api::condition::certificates_ready, line(hosted_->certificates));
+    } else if (is_external(*s_.cluster)) {
+      status_.control_plane.endpoint = s_.cluster->spec.control_plane.endpoint;
+    }
     if (!s_.connection.version.empty()) status_.control_plane.version = s_.connection.version;
-    status_.control_plane.endpoint = s_.cluster->spec.control_plane.endpoint;
     status_.machines = count(s_);
     status_.blocked_by = blocked_by(link);
     set(api::condition::connected, link);
@@ -89,11 +94,7 @@ class Writer {
   std::optional<Line> stalled(const Line& link) const {
     if (deleting() && deletion_.stalled) return yes(deletion_.reason, deletion_.message);
     if (deleting()) return std::nullopt;
-    if (!is_external(*s_.cluster))
-      return yes(
-          api::reason::not_supported,
-          "controlPlane.type Hosted isn't supported by this version of endstate: use type External with a control plane that somebody else "
-          "runs");
+    if (hosted_) return hosted_->problem ? std::optional(yes(hosted_->problem->reason, hosted_->problem->message)) : std::nullopt;
     if (link.reason == api::reason::secret_not_found || link.reason == api::reason::secret_not_usable)
       return yes(link.reason, link.message);
     return std::nullopt;
@@ -105,17 +106,27 @@ class Writer {
     set(api::condition::machines_ready, m.ready_replicas == m.replicas ? yes(api::reason::ready, text) : no(api::reason::not_ready, text));
   }
 
+  static Line line(const HostedLine& from) { return {from.status, from.reason, from.message}; }
+  // Of a Hosted one: its parts are ready, it answers, and nothing serious is wrong.
+  bool is_ready(const Line& link) const {
+    if (deleting() || link.status != ConditionStatus::true_) return false;
+    return !hosted_ || (hosted_->control_plane.status == ConditionStatus::true_ && !(hosted_->problem && hosted_->problem->serious));
+  }
+
   void summary(const Line& link) {
     const auto problem = stalled(link);
-    const bool ready = !deleting() && is_external(*s_.cluster) && link.status == ConditionStatus::true_;
+    const bool ready = is_ready(link);
     Line why = link;
+    if (hosted_ && hosted_->control_plane.status != ConditionStatus::true_) why = line(hosted_->control_plane);
     if (deleting()) why = no(deletion_.reason, deletion_.message);
     if (problem) why = no(problem->reason, problem->message);
     if (ready)
       set(api::condition::ready, yes(api::reason::ready, link.message));
     else
       set(api::condition::ready, {why.status == ConditionStatus::true_ ? ConditionStatus::false_ : why.status, why.reason, why.message});
-    const bool works = !ready && !problem;
+    const bool moving = hosted_ && (status_.phase == api::ClusterPhase::updating || status_.phase == api::ClusterPhase::rolling_back);
+    const bool works = (!ready && !problem) || moving;
+    if (moving) why = yes(api::reason::progressing, "a release is under way: see status.controlPlane.upgradePlan");
     set(api::condition::reconciling, works ? yes(why.reason, why.message) : no(ready ? Text(api::reason::ready) : why.reason));
     set(api::condition::stalled, problem ? *problem : no(api::reason::not_stalled));
     if (deleting()) set(api::condition::deleting, yes(deletion_.reason, deletion_.message));
@@ -129,6 +140,8 @@ class Writer {
                                                                                           : s_.cluster->metadata.name;
       out.reason = deletion_.reason;
       out.message = deletion_.message;
+    } else if (!deleting() && hosted_) {
+      if (!hosted_blocked(out)) return std::nullopt;
     } else if (!deleting() && (link.reason == api::reason::secret_not_found || link.reason == api::reason::secret_not_usable)) {
       out.kind = "Secret";
       out.name = s_.cluster->spec.control_plane.kubeconfig_secret->name;
@@ -141,6 +154,22 @@ class Writer {
     const bool same = old && old->kind == out.kind && old->reason == out.reason;
     out.since = same ? old->since : s_.now;
     return out;
+  }
+
+  bool hosted_blocked(api::BlockedBy& out) const {
+    if (const auto& p = hosted_->problem) {
+      out.kind = p->kind;
+      out.name = p->name;
+      out.reason = p->reason;
+      out.message = std::string_view(p->message).substr(0, 1024);
+      return true;
+    }
+    if (!s_.refused || !hosted_->permit) return false;
+    out.kind = s_.refused->kind;
+    out.name = s_.refused->name;
+    out.reason = s_.refused->reason;
+    out.message = std::string_view(s_.refused->message).substr(0, 1024);
+    return true;
   }
 
   void set(std::string_view type, const Line& line) {
@@ -156,6 +185,7 @@ class Writer {
 
   const Snapshot& s_;
   const Deletion& deletion_;
+  const HostedPlan* hosted_;  // null: External, or it is deleted
   api::ClusterStatus status_;
 };
 
@@ -183,11 +213,18 @@ void write_status(const Snapshot& s, api::ClusterStatus status, Planned& out) {
   out.status = std::move(status);
 }
 
-// The meta cluster is always connected; a Cluster that names no Secret (any more) has no connection of its own.
-reconcile::ConnectWish wish(const api::Cluster& c, bool wanted) {
+// The meta cluster is always connected; a Cluster that names no Secret (any more) has no connection of its own. A Hosted one has from when
+// its kubeconfig is made.
+reconcile::ConnectWish wish(const Snapshot& s, bool wanted) {
+  const auto& c = *s.cluster;
+  if (!is_external(c))
+    return {.cluster = c.metadata.key().str(),
+            .connected = wanted && s.hosted.leaves.contains("kubeconfig"),
+            .secret_namespace = c.metadata.name_space,
+            .secret_name = c.metadata.name.str() + "-kubeconfig"};
   const auto& secret = c.spec.control_plane.kubeconfig_secret;
   return {.cluster = c.metadata.key().str(),
-          .connected = wanted && secret.has_value() && is_external(c),
+          .connected = wanted && secret.has_value(),
           .secret_namespace = secret ? c.metadata.name_space : Text(),
           .secret_name = secret ? secret->name : Text()};
 }
@@ -213,11 +250,15 @@ Planned plan_in_full(const Snapshot& s) {
   const bool ours = meta.has_finalizer(api::finalizer::cluster);
   if (!meta.deleting() && !ours) {
     out.plan.actions.push_back(add_finalizer(*s.cluster));
-    out.plan.connections.push_back(wish(*s.cluster, true));
+    out.plan.connections.push_back(wish(s, true));
     return out;
   }
   if (meta.deleting() && !ours) {  // somebody else's finalizer holds it; our part is done
-    out.plan.connections.push_back(wish(*s.cluster, false));
+    out.plan.connections.push_back(wish(s, false));
+    return out;
+  }
+  if (!is_external(*s.cluster) && !s.hosted.synced) {  // nothing is said or done by what isn't known; a connection stays as it is
+    out.plan.again = 1s;
     return out;
   }
   Deletion deletion;
@@ -232,8 +273,19 @@ Planned plan_in_full(const Snapshot& s) {
       deletion = {.actions = {}, .reason = api::reason::paused, .message = "it is paused: nothing of it is deleted", .stalled = true};
   }
   out.plan.actions = std::move(deletion.actions);
-  out.plan.connections.push_back(wish(*s.cluster, !deletion.done));
-  if (!deletion.done) write_status(s, Writer(s, deletion).run(), out);
+  out.plan.permit = std::move(deletion.permit);
+  if (deletion.waits) out.plan.again = look_again;
+  out.plan.connections.push_back(wish(s, !deletion.done));
+  std::optional<HostedPlan> hosted;
+  if (!meta.deleting() && !is_external(*s.cluster)) {
+    hosted = plan_hosted(
+        {.cluster = *s.cluster, .facts = s.hosted, .has_machines = !s.machines.empty(), .paused = is_paused(*s.cluster), .now = s.now});
+    out.plan.actions = std::move(hosted->actions);
+    out.plan.permit = hosted->permit;
+    out.plan.events = std::move(hosted->events);
+    out.plan.again = hosted->again;
+  }
+  if (!deletion.done) write_status(s, Writer(s, deletion, hosted ? &*hosted : nullptr).run(), out);
   return out;
 }
 

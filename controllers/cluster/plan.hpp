@@ -2,7 +2,7 @@
 //
 // Type External: connect to its API server with the kubeconfig of a Secret (the meta cluster itself, if none is named), say how the
 // connection is, count its machines, and let it go only when nothing of it is left. Several Clusters may share one API server.
-// Type Hosted (a control plane of our own) is refused with a condition: this version can't make one yet.
+// Type Hosted: the control plane itself, as pods of the meta cluster (plan_hosted.hpp); then the same.
 #pragma once
 #include <optional>
 #include <string>
@@ -11,6 +11,7 @@
 #include "apis/v1alpha1/cluster.hpp"
 #include "apis/v1alpha1/machine.hpp"
 #include "apis/v1alpha1/machine_set.hpp"
+#include "controllers/cluster/plan_hosted.hpp"
 #include "reconcile/cache/view.hpp"
 #include "reconcile/run/loop.hpp"
 
@@ -24,11 +25,13 @@ inline constexpr std::chrono::milliseconds settle{5'000};  // counters of machin
 
 struct Snapshot {
   Ref<api::Cluster> cluster;
-  reconcile::ConnectionState connection;    // of connection_of(*cluster)
-  std::vector<Ref<api::MachineSet>> sets;   // that name this cluster
-  std::vector<Ref<api::Machine>> machines;  // that name this cluster
-  bool fresh = true;                        // every cache is synced and its watch live: that nothing is left means something
-  WallTime now{};                           // whole seconds, as the API keeps them
+  reconcile::ConnectionState connection;      // of connection_of(*cluster)
+  std::vector<Ref<api::MachineSet>> sets;     // that name this cluster
+  std::vector<Ref<api::Machine>> machines;    // that name this cluster
+  HostedFacts hosted;                         // of type Hosted
+  std::optional<reconcile::Refused> refused;  // the guard's last answer
+  bool fresh = true;                          // every cache is synced and its watch live: that nothing is left means something
+  WallTime now{};                             // whole seconds, as the API keeps them
 };
 
 reconcile::Plan plan(const Snapshot& snapshot);

@@ -63,6 +63,17 @@ Deletion cascade(const Snapshot& s) {
   return out;
 }
 
+// The control plane of a Hosted cluster, when nothing uses it any more.
+Deletion control_plane(const Snapshot& s) {
+  auto teardown = plan_teardown({.cluster = *s.cluster, .facts = s.hosted, .has_machines = false, .paused = false, .now = s.now});
+  if (teardown.left.empty())
+    return {.actions = {remove_finalizer(*s.cluster)}, .done = true, .reason = api::reason::deleting, .message = {}};
+  Deletion out{.actions = std::move(teardown.actions), .reason = api::reason::deleting, .message = std::move(teardown.left)};
+  out.permit = std::move(teardown.permit);
+  out.waits = true;
+  return out;
+}
+
 }  // namespace
 
 Deletion plan_delete(const Snapshot& s) {
@@ -73,6 +84,8 @@ Deletion plan_delete(const Snapshot& s) {
             .reason = api::reason::delete_protected,
             .message = "the annotation endstate.dev/delete-protection: Always keeps it: take the annotation off to let it go",
             .stalled = true};
+  const bool hosted = cluster.spec.control_plane.type == api::ControlPlaneType::hosted;
+  if (s.sets.empty() && s.machines.empty() && hosted) return control_plane(s);
   if (s.sets.empty() && s.machines.empty())
     return {.actions = {remove_finalizer(cluster)}, .done = true, .reason = api::reason::deleting, .message = {}};
   if (protection == api::protection::cascading) return cascade(s);

@@ -8,8 +8,10 @@ struct Deletion {
   std::vector<reconcile::Action> actions;
   bool done = false;  // nothing is left: disconnected, and the finalizer goes
   std::string_view reason;
-  std::string message;   // what it waits for
-  bool stalled = false;  // for a person, not for time
+  std::string message;                               // what it waits for
+  bool stalled = false;                              // for a person, not for time
+  std::optional<reconcile::PermitRequest> permit{};  // of what disturbs
+  bool waits = false;                                // for objects that are on their way out
 };
 
 // Protection (annotation endstate.dev/delete-protection): Always keeps it, whatever happens (the admission policy refuses the DELETE

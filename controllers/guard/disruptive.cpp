@@ -81,6 +81,13 @@ bool disruptive(const Action& a) {
   if (kind == "nodes") return !a.subresource.empty() || node_patch_disturbs(a);
   if (kind == "hostassignments") return !(a.subresource == "status");
   if (kind == "hosts") return a.verb == Verb::remove;
+  // Children of a Hosted control plane. Making one disturbs nobody, taking one away does, and so does what restarts its pods.
+  if (kind == "deployments" || kind == "statefulsets") return a.verb != Verb::create;
+  if (kind == "services" || kind == "networkpolicies" || kind == "poddisruptionbudgets")
+    return a.verb != Verb::create && a.verb != Verb::apply;
+  // Keys: only what is made for a known place (Action::making); a CA's steps are each safe by themselves
+  // (controllers/cluster/rotation.hpp).
+  if (kind == "secrets") return !a.making || (a.verb != Verb::create && a.verb != Verb::merge_patch);
   return std::find(harmless.begin(), harmless.end(), kind) == harmless.end();
 }
 

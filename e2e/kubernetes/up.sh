@@ -3,6 +3,7 @@
 #
 #   RUN_DIR     where it lives (default .run): pki/, etcd/, kubeconfig (administrator), audit.log, NAME.pid, NAME.log
 #   PORT_BASE   etcd +379 and +380, kube-apiserver +443, kube-controller-manager +257, kube-scheduler +259 (default 16000)
+#   MORE_CONTROLLERS  of kube-controller-manager, beside those that endstate needs; blank-separated
 #   COMPONENTS  what to start (default "etcd apiserver controller-manager scheduler"); "etcd apiserver" is enough for most tests
 #
 # A development cluster that is thrown away: fast before durable, generous before fair.
@@ -49,11 +50,13 @@ start_apiserver() {
 # Only what endstate and its tests need: garbage collection, namespaces, service accounts, role aggregation, the node's life, workloads with
 # their disruption budgets (a drain must meet them). No cloud, volumes, endpoints or certificates.
 controllers() {
-  local IFS=,
   local -a needed=(garbage-collector-controller namespace-controller serviceaccount-controller root-ca-certificate-publisher-controller
     clusterrole-aggregation-controller validatingadmissionpolicy-status-controller node-lifecycle-controller taint-eviction-controller
     pod-garbage-collector-controller disruption-controller deployment-controller replicaset-controller statefulset-controller
     daemonset-controller job-controller resourcequota-controller)
+  # shellcheck disable=SC2206 # words
+  needed+=(${MORE_CONTROLLERS:-})
+  local IFS=,
   printf '%s' "${needed[*]}"
 }
 

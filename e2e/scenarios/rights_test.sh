@@ -31,7 +31,11 @@ may $operator delete nodes
 may $operator update leases.coordination.k8s.io -n endstate-system
 may $operator create events.events.k8s.io -n default
 may $operator get secrets -n default
-may_not $operator list secrets -n default
+may $operator create secrets -n default # the keys of Hosted control planes
+may $operator list secrets -n default   # by a label, which RBAC can't ask for
+may $operator patch deployments.apps -n default
+may_not $operator create configmaps -n default
+may_not $operator create serviceaccounts -n default
 may $operator create jobs.batch -n default
 may_not $operator list jobs.batch -n default
 may_not $operator patch jobs.batch -n default

@@ -3,6 +3,7 @@
 #include <thread>
 
 #include "controllers/cluster/loop.hpp"
+#include "controllers/cluster/pki_forge.hpp"
 #include "controllers/guard/disruptive.hpp"
 #include "controllers/guard/ledger_guard.hpp"
 #include "controllers/guard/loop.hpp"
@@ -49,7 +50,8 @@ struct Operator {
                  .instance = options.identity,
                  .lease = &leadership,
                  .also_watch = guard::LedgerGuard::sources(),
-                 .disruptive = guard::disruptive},
+                 .disruptive = guard::disruptive,
+                 .make = cluster::forge},
                 metrics, log),
         exporter(env, caches, metrics, [this] { return leadership.may_act(env.now().mono); }) {
     metrics.set("build_info", "1: the version that runs.", {{"version", version}}, 1);

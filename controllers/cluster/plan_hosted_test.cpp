@@ -1,0 +1,534 @@
+// A Hosted cluster's life over tables: a meta cluster that is played here (objects, addresses, pods that become well or don't), and an
+// operator that may die between any two actions.
+#include "controllers/cluster/plan_hosted.hpp"
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "controllers/cluster/hosted_facts.hpp"
+#include "controllers/cluster/plan.hpp"
+
+using namespace endstate::cluster;
+using namespace std::chrono_literals;
+using api::ClusterPhase, api::ConditionStatus;
+using nlohmann::json;
+using reconcile::Action, reconcile::kind_of, reconcile::Verb;
+
+namespace {
+
+constexpr std::size_t at(CaName ca) { return static_cast<std::size_t>(ca); }
+
+struct MetaCluster {
+  api::Cluster cluster;
+  HostedFacts facts;
+  reconcile::ConnectionState connection;
+  std::vector<reconcile::Ref<api::Machine>> machines;
+  WallTime now = std::chrono::sys_days(std::chrono::year(2026) / 3 / 1);
+  std::set<std::string> broken;         // package/component whose pods never become ready
+  std::vector<std::string> operations;  // of permits
+  int keys = 0, versions = 0, addresses = 0, writes = 0;
+  bool gone = false;
+
+  explicit MetaCluster(std::int64_t replicas = 3) {
+    cluster.metadata.name = "hz-a";
+    cluster.metadata.name_space = "prod";
+    cluster.metadata.uid = "u1";
+    cluster.metadata.resource_version = "1";
+    cluster.metadata.finalizers = {api::finalizer::cluster};
+    cluster.spec.control_plane.type = api::ControlPlaneType::hosted;
+    cluster.spec.control_plane.replicas = replicas;
+    cluster.spec.control_plane.etcd = api::Etcd{.replicas = replicas, .storage = {}};
+    cluster.spec.package_version = api::NameRef{"v1.33.1"};
+    api::ClusterNetwork network;
+    network.services.cidr_blocks = {"10.112.0.0/16"};
+    cluster.spec.cluster_network = network;
+    facts.synced = true;
+    for (const auto* v : {"v1.33.1", "v1.34.4"}) add_package(v);
+  }
+  void add_package(const std::string& version) {
+    auto p = std::make_shared<api::ClusterPackageVersion>();
+    p->metadata.name = version;
+    p->spec.kubernetes_version = version;
+    p->spec.components.etcd.image = "r/etcd:3.6.4";
+    p->spec.components.kube_api_server.image = "r/kube-apiserver:" + version;
+    p->spec.components.kube_controller_manager.image = "r/kube-controller-manager:" + version;
+    p->spec.components.kube_scheduler.image = "r/kube-scheduler:" + version;
+    facts.packages[version] = p;
+  }
+
+  Planned plan() const {
+    Snapshot s;
+    s.cluster = std::make_shared<api::Cluster>(cluster);
+    s.connection = connection;
+    s.machines = machines;
+    s.hosted = facts;
+    s.now = now;
+    return plan_in_full(s);
+  }
+
+  // ---- what the API server does ----
+
+  std::string version() { return std::to_string(++versions); }
+  CertificateFacts certificate(std::chrono::seconds life) {
+    CertificateFacts c;
+    c.key_id = std::to_string(++keys);
+    c.fingerprint = "f" + c.key_id;
+    c.not_before = now;
+    c.not_after = now + life;
+    return c;
+  }
+  void write_key(const Action& a) {
+    const auto recipe = json::parse(a.making->what);
+    const auto make = recipe["make"].get<std::string>();
+    const auto name = a.name.str().substr(5);
+    REQUIRE((a.verb == Verb::create) == !facts.secrets.contains(name));
+    if (a.verb == Verb::merge_patch) REQUIRE(a.resource_version == facts.secrets[name]->metadata.resource_version);
+    auto secret = std::make_shared<reconcile::Secret>();
+    secret->metadata.name = a.name;
+    secret->metadata.name_space = "prod";
+    secret->metadata.uid = a.name;
+    secret->metadata.resource_version = version();
+    facts.secrets[name] = secret;
+    if (make == "keys") {
+      facts.signing_keys = {true, {}, "k" + std::to_string(++keys)};
+    } else if (make == "leaf") {
+      const auto& wanted = recipe["leaf"];
+      const auto issuer = std::find_if(std::begin(all_cas), std::end(all_cas),
+                                       [&](CaName ca) { return a.making->secrets.at(0).name == "hz-a-" + std::string(secret_suffix(ca)); });
+      auto c = certificate(leaf_lifetime);
+      c.issuer_key_id = facts.cas[at(*issuer)].issuing->key_id;
+      c.common_name = wanted["commonName"];
+      c.organization = wanted["organization"];
+      c.dns_names = wanted["dnsNames"].get<std::vector<std::string>>();
+      c.addresses = wanted["addresses"].get<std::vector<std::string>>();
+      c.server = wanted["server"], c.client = wanted["client"];
+      std::string made_for = recipe.value("madeFor", "");
+      if (recipe.contains("object") && recipe["object"]["metadata"].contains("annotations"))
+        made_for = recipe["object"]["metadata"]["annotations"]["endstate.dev/made-for"];
+      facts.leaves[name] = {c, made_for};
+    } else {
+      write_ca(make, name);
+    }
+  }
+  void write_ca(const std::string& make, const std::string& name) {
+    for (const auto which : all_cas) {
+      auto& ca = facts.cas[at(which)];
+      if (name != secret_suffix(which)) continue;
+      if (make == "ca") ca.exists = true, ca.issuing = certificate(ca_lifetime), ca.trusted = {*ca.issuing};
+      if (make == "trust") ca.next = certificate(ca_lifetime), ca.trusted.push_back(*ca.next);
+      if (make == "switch") ca.issuing = std::exchange(ca.next, std::nullopt);
+      if (make == "retire") ca.trusted = {*ca.issuing};
+    }
+  }
+  static void take_metadata(reconcile::ObjectMeta& meta, const json& body) {
+    meta.name = body["metadata"]["name"].get<std::string>();
+    meta.name_space = body["metadata"]["namespace"].get<std::string>();
+    for (const auto& [k, v] : body["metadata"]["labels"].items()) meta.labels.set(k, v.get<std::string>());
+    if (body["metadata"].contains("annotations"))
+      for (const auto& [k, v] : body["metadata"]["annotations"].items()) meta.annotations.set(k, v.get<std::string>());
+    meta.owner_references = {{.api_version = {},
+                              .kind = "Cluster",
+                              .name = "hz-a",
+                              .uid = body["metadata"]["ownerReferences"][0]["uid"].get<std::string>(),
+                              .controller = true,
+                              .block_owner_deletion = {}}};
+  }
+  void write_child(const Action& a) {
+    auto body = json::parse(a.body);
+    if (a.verb == Verb::apply) {
+      REQUIRE(body["metadata"]["uid"] == a.name.str());
+      REQUIRE(body["metadata"]["resourceVersion"] == a.resource_version.str());
+    }
+    if (a.kind == &kind_of<reconcile::Deployment> || a.kind == &kind_of<reconcile::StatefulSet>) {
+      auto& w = facts.workloads[a.name.str()];
+      const bool changed = w.spec.raw.view() != body["spec"].dump();
+      take_metadata(w.metadata, body);
+      w.metadata.uid = a.name;
+      w.metadata.resource_version = version();
+      if (changed) w.metadata.generation = w.metadata.generation.value_or(0) + 1;
+      w.spec.raw = body["spec"].dump();
+      return;
+    }
+    if (a.kind == &kind_of<reconcile::Service> && !body["spec"].contains("clusterIP"))
+      body["spec"]["clusterIP"] = "10.96.0." + std::to_string(++addresses);
+    auto found = std::find_if(facts.children.begin(), facts.children.end(),
+                              [&](const FoundChild& c) { return c.kind == a.kind && c.metadata.name == a.name; });
+    if (found == facts.children.end()) found = facts.children.insert(found, FoundChild{a.kind, {}, {}});
+    take_metadata(found->metadata, body);
+    found->metadata.uid = a.name;
+    found->metadata.resource_version = version();
+    found->spec.raw = body["spec"].dump();
+  }
+  void remove(const Action& a) {
+    const auto name = a.name.str();
+    if (a.kind == &kind_of<reconcile::Secret>) {
+      facts.secrets.erase(name.substr(5));
+      facts.leaves.erase(name.substr(5));
+    } else if (facts.workloads.erase(name) == 0 ||
+               (a.kind != &kind_of<reconcile::Deployment> && a.kind != &kind_of<reconcile::StatefulSet>)) {
+      std::erase_if(facts.children, [&](const FoundChild& c) { return c.kind == a.kind && c.metadata.name == a.name; });
+    }
+  }
+  void write(const Action& a, const Planned& p) {
+    ++writes;
+    if (a.guarded) REQUIRE(p.plan.permit);
+    const bool workload = a.kind == &kind_of<reconcile::Deployment> || a.kind == &kind_of<reconcile::StatefulSet>;
+    if (a.verb == Verb::remove || (workload && a.verb != Verb::create)) REQUIRE(a.guarded);  // as guard::disruptive says
+    if (a.kind == &kind_of<api::Cluster>) {
+      if (a.verb == Verb::json_patch) gone = true;
+      cluster.metadata.annotations.erase(api::annotation::rotate_ca);
+    } else if (a.verb == Verb::remove) {
+      remove(a);
+    } else if (a.making) {
+      write_key(a);
+    } else {
+      write_child(a);
+    }
+  }
+
+  // ---- a pass of the operator; it may do only the first `limit` actions, and then die before the status ----
+  Planned pass(std::size_t limit = 1000) {
+    const auto p = plan();
+    if (p.plan.permit) operations.push_back(p.plan.permit->operation.str());
+    auto actions = p.plan.actions;
+    std::stable_sort(actions.begin(), actions.end(), [](const Action& a, const Action& b) { return a.stage < b.stage; });
+    std::size_t done = 0;
+    for (const auto& a : actions)
+      if (done++ < limit) write(a, p);
+    if (done <= limit && p.status) cluster.status = *p.status;
+    return p;
+  }
+  // ---- what Kubernetes does meanwhile ----
+  void tick(std::chrono::seconds by = 5s) {
+    now += by;
+    for (auto& [name, w] : facts.workloads) {
+      const auto spec = json::parse(w.spec.raw.view());
+      const std::int64_t n = spec["replicas"];
+      const auto package = std::string(w.metadata.annotations.get(api::annotation::package_version));
+      const bool good = !broken.contains(package + "/" + name.substr(5));
+      w.status.observed_generation = w.metadata.generation;
+      w.status.replicas = good ? n : n + 1;
+      w.status.updated_replicas = good ? n : 1;
+      w.status.ready_replicas = w.status.available_replicas = n;
+      w.status.conditions.clear();
+      if (!good)
+        w.status.conditions.push_back({.type = "Progressing",
+                                       .status = ConditionStatus::false_,
+                                       .reason = "ProgressDeadlineExceeded",
+                                       .message = "has timed out progressing",
+                                       .observed_generation = {}});
+    }
+    if (facts.leaves.contains("kubeconfig") && facts.workloads.contains("hz-a-apiserver"))
+      connection = {
+          .known = true, .reachable = ConditionStatus::true_, .message = {}, .version = cluster.status.control_plane.package_version.str()};
+  }
+  void settle(int rounds = 60) {
+    for (int i = 0; i < rounds && !gone; ++i) {
+      pass();
+      tick();
+    }
+  }
+  bool is(std::string_view type, ConditionStatus status) const {
+    const auto* c = reconcile::find_condition(cluster.status.conditions, type);
+    return c && c->status == status;
+  }
+  std::string why(std::string_view type) const {
+    const auto* c = reconcile::find_condition(cluster.status.conditions, type);
+    return c ? c->reason.str() : std::string();
+  }
+  bool idle() const { return plan().plan.actions.empty(); }
+};
+
+MetaCluster running(std::int64_t replicas = 3) {
+  MetaCluster m(replicas);
+  m.settle();
+  REQUIRE(m.is("Ready", ConditionStatus::true_));
+  m.operations.clear();
+  m.writes = 0;
+  return m;
+}
+
+}  // namespace
+
+TEST_CASE("from nothing to Ready, in the order in which things need one another", "[hosted][plan]") {
+  MetaCluster m(GENERATE(1, 3));
+  std::vector<std::string> made;
+  for (int i = 0; i < 30; ++i) {
+    const auto p = m.pass();
+    CHECK_FALSE(p.plan.permit);  // creating disturbs nobody
+    for (const auto& a : p.plan.actions)
+      if (a.kind == &kind_of<reconcile::Deployment> || a.kind == &kind_of<reconcile::StatefulSet>) made.push_back(a.name.str());
+    m.tick();
+  }
+  CHECK(made == std::vector<std::string>{"hz-a-etcd", "hz-a-apiserver", "hz-a-controller-manager", "hz-a-scheduler"});
+  CHECK(m.is("Ready", ConditionStatus::true_));
+  CHECK(m.is("ControlPlaneReady", ConditionStatus::true_));
+  CHECK(m.is("CertificatesReady", ConditionStatus::true_));
+  CHECK(m.is("Stalled", ConditionStatus::false_));
+  CHECK(m.cluster.status.phase == ClusterPhase::running);
+  CHECK(m.cluster.status.control_plane.package_version == "v1.33.1");
+  CHECK(m.cluster.status.control_plane.endpoint->host == "10.96.0.1");
+  CHECK(m.cluster.status.control_plane.certificates.size() == 14);
+  REQUIRE(m.cluster.status.history.size() == 1);
+  CHECK(m.cluster.status.history[0].result == api::ReleaseResult::complete);
+  CHECK(m.idle());
+  const auto p = m.plan();
+  CHECK_FALSE(p.plan.status->changed);
+  REQUIRE(p.plan.again);  // renewals come by the clock
+  CHECK(*p.plan.again <= 1h);
+  REQUIRE(p.plan.connections.size() == 1);
+  CHECK((p.plan.connections[0].connected && p.plan.connections[0].secret_name == "hz-a-kubeconfig"));
+}
+
+TEST_CASE("killed after any number of actions of any pass, it still comes up, with one CA each", "[hosted][plan]") {
+  for (unsigned seed = 1; seed <= 200; ++seed) {
+    MetaCluster m;
+    unsigned state = seed * 2654435761u;
+    const auto chance = [&](unsigned n) {
+      state = state * 1664525u + 1013904223u;
+      return (state >> 16) % n;
+    };
+    for (int i = 0; i < 80; ++i) {
+      m.pass(chance(3) == 0 ? 1000 : chance(6));
+      m.tick();
+    }
+    m.settle(40);
+    INFO("seed " << seed << ": " << m.why("Ready"));
+    CHECK(m.is("Ready", ConditionStatus::true_));
+    CHECK(m.idle());
+    for (const auto ca : all_cas) CHECK(m.facts.cas[at(ca)].trusted.size() == 1);
+  }
+}
+
+TEST_CASE("a lost Secret: a leaf is made again, a CA never", "[hosted][plan]") {
+  auto m = running();
+  SECTION("a leaf") {
+    const auto* name = GENERATE("apiserver", "etcd-peer", "scheduler", "kubeconfig");
+    m.facts.leaves.erase(name), m.facts.secrets.erase(name);
+    const auto p = m.pass();
+    REQUIRE(p.plan.actions.size() == 1);
+    CHECK(p.plan.actions[0].making);
+    m.settle(5);
+    CHECK(m.is("Ready", ConditionStatus::true_));
+    CHECK(m.operations.empty());
+  }
+  SECTION("a CA") {
+    const auto ca = GENERATE(CaName::cluster, CaName::etcd, CaName::front_proxy);
+    m.facts.cas[at(ca)] = {};
+    m.facts.secrets.erase(std::string(secret_suffix(ca)));
+    for (int i = 0; i < 20; ++i) {
+      const auto p = m.pass();
+      CHECK(p.plan.actions.empty());
+      m.tick();
+    }
+    CHECK(m.why("Stalled") == api::reason::key_lost);
+    CHECK(m.why("Ready") == api::reason::key_lost);
+    CHECK(m.cluster.status.blocked_by->kind == "Secret");
+    CHECK(m.cluster.status.blocked_by->name == "prod/hz-a-" + std::string(secret_suffix(ca)));
+  }
+  SECTION("the signing keys") {
+    m.facts.signing_keys = {};
+    m.facts.secrets.erase("sa");
+    m.settle(5);
+    CHECK(m.writes == 0);
+    CHECK(m.why("Stalled") == api::reason::key_lost);
+  }
+  SECTION("a CA that comes back ends the trouble") {
+    const auto kept = m.facts.cas[0];
+    m.facts.cas[0] = {};
+    m.settle(3);
+    REQUIRE(m.why("Stalled") == api::reason::key_lost);
+    m.facts.cas[0] = kept;
+    m.settle(3);
+    CHECK(m.is("Ready", ConditionStatus::true_));
+  }
+}
+
+TEST_CASE("drift is put back, by what was granted, and then there is nothing to do", "[hosted][plan]") {
+  auto m = running();
+  SECTION("a workload that somebody edited") {
+    auto& w = m.facts.workloads["hz-a-scheduler"];
+    auto spec = json::parse(w.spec.raw.view());
+    spec["template"]["spec"]["containers"][0]["image"] = "evil";
+    w.spec.raw = spec.dump();
+    m.pass();
+    CHECK(m.operations == std::vector<std::string>{"ControlPlaneRollback"});
+    CHECK(m.writes == 1);
+  }
+  SECTION("a workload that is gone") {
+    m.facts.workloads.erase("hz-a-controller-manager");
+    m.pass();
+    CHECK(m.facts.workloads.contains("hz-a-controller-manager"));
+  }
+  SECTION("a policy that is gone, one that was edited, a label") {
+    std::erase_if(m.facts.children,
+                  [](const FoundChild& c) { return c.kind == &kind_of<reconcile::NetworkPolicy> && c.metadata.name == "hz-a-etcd"; });
+    for (auto& c : m.facts.children) {
+      if (c.kind == &kind_of<reconcile::PodDisruptionBudget> && c.metadata.name == "hz-a-etcd") c.spec.raw = R"({"maxUnavailable":3})";
+      if (c.kind == &kind_of<reconcile::Service> && c.metadata.name == "hz-a-etcd-1")
+        c.metadata.labels.set("app.kubernetes.io/managed-by", "me");
+    }
+    m.pass();
+    CHECK(m.writes == 3);
+    CHECK(m.operations.empty());
+  }
+  SECTION("what the API server adds is no drift") {
+    for (auto& [name, w] : m.facts.workloads) {
+      auto spec = json::parse(w.spec.raw.view());
+      spec["template"]["spec"]["dnsPolicy"] = "ClusterFirst";
+      spec["template"]["spec"]["containers"][0]["livenessProbe"]["successThreshold"] = 1;
+      w.spec.raw = spec.dump();
+    }
+    CHECK(m.idle());
+  }
+  m.settle(10);
+  CHECK(m.idle());
+  CHECK(m.is("Ready", ConditionStatus::true_));
+}
+
+TEST_CASE("a release goes part by part under a permit each, and what doesn't change isn't touched", "[hosted][plan]") {
+  auto m = running();
+  m.cluster.spec.package_version = api::NameRef{"v1.34.4"};
+  m.pass();
+  m.tick(1s);
+  CHECK(m.cluster.status.phase == ClusterPhase::updating);
+  CHECK(m.is("Reconciling", ConditionStatus::true_));
+  CHECK(m.is("Ready", ConditionStatus::true_));  // it serves all the while
+  m.settle(20);
+  CHECK(m.operations == std::vector<std::string>(4, "ControlPlaneUpdate"));
+  CHECK(m.cluster.status.control_plane.package_version == "v1.34.4");
+  CHECK(m.cluster.status.history.back().result == api::ReleaseResult::complete);
+  CHECK(m.cluster.status.history.back().from == "v1.33.1");
+  CHECK(m.facts.workloads["hz-a-etcd"].metadata.generation == 1);  // the same image: its pods stay
+  CHECK(m.facts.workloads["hz-a-scheduler"].metadata.generation == 2);
+  CHECK(m.idle());
+}
+
+TEST_CASE("a broken release is taken back under ControlPlaneRollback, and says so", "[hosted][plan]") {
+  const auto* part = GENERATE("apiserver", "controller-manager", "scheduler");
+  auto m = running();
+  m.broken.insert("v1.34.4/" + std::string(part));
+  m.cluster.spec.package_version = api::NameRef{"v1.34.4"};
+  m.settle(40);
+  CHECK(m.cluster.status.control_plane.package_version == "v1.33.1");
+  CHECK(m.cluster.status.control_plane.rejected_package_version == "v1.34.4");
+  CHECK(m.cluster.status.history.back().result == api::ReleaseResult::rolled_back);
+  CHECK(m.why("Stalled") == api::reason::release_rejected);
+  CHECK(m.is("Ready", ConditionStatus::true_));  // the old version serves
+  CHECK(std::count(m.operations.begin(), m.operations.end(), "ControlPlaneRollback") >= 1);
+  for (const auto& [name, w] : m.facts.workloads) CHECK(w.metadata.annotations.get(api::annotation::package_version) == "v1.33.1");
+  CHECK(m.idle());
+  m.cluster.spec.package_version = api::NameRef{"v1.33.1"};
+  m.settle(3);
+  CHECK(m.is("Stalled", ConditionStatus::false_));
+}
+
+TEST_CASE("a CA is replaced when asked: everybody restarts twice or more under CertificateRotation, one part at a time", "[hosted][plan]") {
+  const auto ca = GENERATE(CaName::cluster, CaName::etcd, CaName::front_proxy);
+  auto m = running();
+  const auto old = m.facts.cas[at(ca)].issuing->fingerprint;
+  m.cluster.metadata.annotations.set(api::annotation::rotate_ca, secret_suffix(ca));
+  std::size_t most = 0;
+  for (int i = 0; i < 100; ++i) {
+    const auto p = m.pass();
+    std::size_t guarded = 0;
+    for (const auto& a : p.plan.actions) guarded += a.guarded;
+    most = std::max(most, guarded);
+    m.tick();
+  }
+  CHECK(most == 1);
+  CHECK(m.facts.cas[at(ca)].trusted.size() == 1);
+  CHECK(m.facts.cas[at(ca)].issuing->fingerprint != old);
+  CHECK_FALSE(m.cluster.metadata.annotations.has(api::annotation::rotate_ca));
+  CHECK_FALSE(m.operations.empty());
+  for (const auto& o : m.operations) CHECK(o == "CertificateRotation");
+  CHECK(m.is("Ready", ConditionStatus::true_));
+  CHECK(m.idle());
+  for (const auto other : all_cas)
+    if (other != ca) CHECK(m.facts.cas[at(other)].issuing->fingerprint.size() > 1);
+}
+
+TEST_CASE("with machines the cluster's CA isn't retired: their certificates are of the old one", "[hosted][plan]") {
+  auto m = running();
+  m.machines.push_back(std::make_shared<api::Machine>());
+  m.cluster.metadata.annotations.set(api::annotation::rotate_ca, "ca");
+  m.settle(100);
+  CHECK(m.facts.cas[0].trusted.size() == 2);
+  m.machines.clear();
+  m.settle(20);
+  CHECK(m.facts.cas[0].trusted.size() == 1);
+}
+
+TEST_CASE("leaves are renewed by the clock, without a restart", "[hosted][plan]") {
+  auto m = running();
+  m.now += leaf_lifetime;
+  m.settle(5);
+  CHECK(m.writes == 10);
+  CHECK(m.operations.empty());
+  CHECK(m.idle());
+  CHECK(m.is("Ready", ConditionStatus::true_));
+}
+
+TEST_CASE("what is refused stops before anything is made", "[hosted][plan]") {
+  MetaCluster m;
+  m.cluster.spec.cluster_network->services.cidr_blocks = {"10.96.0.0/16"};  // the played meta cluster's
+  m.settle(10);
+  CHECK(m.why("Stalled") == api::reason::invalid_spec);
+  CHECK(m.facts.workloads.empty());
+  MetaCluster missing;
+  missing.cluster.spec.package_version = api::NameRef{"gone"};
+  missing.settle(10);
+  CHECK(missing.why("Stalled") == api::reason::package_not_found);
+  CHECK(missing.facts.workloads.empty());
+  missing.add_package("gone");
+  missing.facts.packages["gone"] = missing.facts.packages["v1.34.4"];
+  missing.settle();
+  CHECK(missing.is("Ready", ConditionStatus::true_));
+}
+
+TEST_CASE("paused: it is looked at, and left alone", "[hosted][plan]") {
+  auto m = running();
+  m.cluster.spec.paused = true;
+  m.facts.workloads.erase("hz-a-scheduler");
+  m.settle(3);
+  CHECK(m.writes == 0);
+  CHECK(m.why("ControlPlaneReady") == api::reason::control_plane_unhealthy);
+}
+
+TEST_CASE("caches that are behind: nothing is said, done or disconnected", "[hosted][plan]") {
+  auto m = running();
+  m.facts = {};
+  const auto p = m.plan();
+  CHECK(p.plan.actions.empty());
+  CHECK(p.plan.connections.empty());
+  CHECK_FALSE(p.plan.status);
+  CHECK(p.plan.again);
+}
+
+TEST_CASE("deleted: masters, etcd, what led to them, keys; by policy data's keys stay", "[hosted][plan]") {
+  const bool keep = GENERATE(true, false);
+  auto m = running();
+  if (!keep) m.cluster.spec.control_plane.etcd->storage.deletion_policy = api::DeletionPolicy::delete_;
+  m.cluster.metadata.deletion_timestamp = m.now;
+  SECTION("machines first") {
+    m.machines.push_back(std::make_shared<api::Machine>());
+    m.settle(3);
+    CHECK(m.facts.workloads.size() == 4);
+    CHECK(m.why("Deleting") == api::reason::machines_remain);
+  }
+  SECTION("all of it") {
+    const auto p = m.plan();
+    REQUIRE(p.plan.permit);
+    CHECK(p.plan.permit->operation == "Teardown");
+    std::map<std::string, int> stages;
+    for (const auto& a : p.plan.actions) stages[a.name.str()] = std::max(stages[a.name.str()], static_cast<int>(a.stage));
+    m.settle(10);
+    CHECK(m.gone);
+    CHECK(m.facts.workloads.empty());
+    CHECK(m.facts.children.empty());
+    CHECK(m.facts.leaves.empty());
+    CHECK(m.facts.secrets.size() == (keep ? 4u : 0u));
+  }
+}
