@@ -40,7 +40,9 @@ bool same_quantity(const json& a, const json& b) {
   return x && y && std::fabs(*x - *y) <= std::fabs(*x) * 1e-9L;
 }
 
-bool nothing(const json& v) { return v.is_null() || ((v.is_object() || v.is_array()) && v.empty()) || v == ""; }
+bool nothing(const json& v) {
+  return v.is_null() || ((v.is_object() || v.is_array()) && v.empty()) || (v.is_string() && v.get_ref<const std::string&>().empty());
+}
 
 bool compare(const json& found, const json& wanted, bool quantities, int depth) {
   if (depth > max_depth) return false;

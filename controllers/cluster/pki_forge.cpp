@@ -49,7 +49,7 @@ std::string body(const json& recipe, const Data& data) {
 }
 
 json kubeconfig(const json& recipe, const json& cluster, const json& user) {
-  const auto name = recipe["cluster"];
+  const auto& name = recipe["cluster"];
   return {{"apiVersion", "v1"},
           {"kind", "Config"},
           {"clusters", {{{"name", name}, {"cluster", cluster}}}},

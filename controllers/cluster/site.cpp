@@ -71,8 +71,11 @@ std::string refusal(const Site& s) {
   for (const auto& address : ours)
     for (const auto& range : {s.service_range, s.pod_range})
       if (in_range(range, address))
-        return "clusterNetwork: " + range + " holds " + address +
-               ", an address of the control plane in the meta cluster: choose a range that doesn't";
+        return std::string("clusterNetwork: ")
+            .append(range)
+            .append(" holds ")
+            .append(address)
+            .append(", an address of the control plane in the meta cluster: choose a range that doesn't");
   return {};
 }
 
