@@ -78,6 +78,7 @@ class LedgerGuard::Book {
   }
   void answer_at_once(const std::vector<PermitRequest>& requests, Answer answer) {
     std::vector<Verdict> verdicts;
+    verdicts.reserve(requests.size());
     for (const auto& r : requests) verdicts.emplace_back(reconcile::Granted{r.id()});
     known_.emplace_back(std::move(verdicts), std::move(answer));
     if (known_timer_) return;
