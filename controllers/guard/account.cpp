@@ -98,10 +98,13 @@ void Account::withdraw(api::LedgerGrant grant) {
   }
   breakers_.withdraw(grant.id);
   std::erase_if(ledger_.grants, [&](const api::LedgerGrant& g) { return g.id == grant.id; });
-  out_of_service_.clear();
-  in_service_ = 0;
   place_grants();
-  count_availability();
+  // Its machine is in service again, unless it is ill, or another grant disturbs it.
+  const auto* there = machine(grant.machine_uid.view());
+  const bool disturbed = std::any_of(ledger_.grants.begin(), ledger_.grants.end(),
+                                     [&](const api::LedgerGrant& g) { return g.machine_uid == grant.machine_uid; });
+  if (there && is_available(*there) && !disturbed)
+    unavailable_ -= static_cast<std::int64_t>(out_of_service_.erase(grant.machine_uid.str()));
   changed_ = true;
 }
 

@@ -49,7 +49,7 @@ class LedgerGuard::Book {
   Book(LedgerGuard& guard, Key cluster) : guard_(guard), cluster_(std::move(cluster)) {}
 
   void ask(std::vector<PermitRequest> requests, Answer answer) {
-    if (is_known(requests)) return answer_at_once(requests, std::move(answer));
+    if (auto verdicts = known(requests)) return answer_at_once(std::move(*verdicts), std::move(answer));
     waiting_count_ += requests.size();
     waiting_.push_back({std::move(requests), std::move(answer)});
     wake(0ms);
@@ -57,29 +57,30 @@ class LedgerGuard::Book {
   std::size_t waiting() const { return waiting_count_; }
 
  private:
-  // What is stored (and stays so, if a write is under way) and isn't to be counted anew: loops ask again in each pass that acts, and none
-  // of them should wait for the decisions on others.
-  bool is_known(const std::vector<PermitRequest>& requests) const {
-    if (!ledger_ || !own_ || doubt_ || (guard_.may_act_ && !guard_.may_act_())) return false;
-    return std::all_of(requests.begin(), requests.end(), [this](const PermitRequest& r) {
+  // The answer, where all is stored (and stays so, if a write is under way) and nothing is to be counted anew: loops ask again in each pass
+  // that acts, and none of them should wait for the decisions on others.
+  std::optional<std::vector<Verdict>> known(const std::vector<PermitRequest>& requests) const {
+    if (!ledger_ || !own_ || doubt_ || (guard_.may_act_ && !guard_.may_act_())) return std::nullopt;
+    const auto now = guard_.env_.now().wall;
+    std::vector<Verdict> verdicts;
+    verdicts.reserve(requests.size());
+    for (const auto& r : requests) {
       const reconcile::Text id = r.id();
       const auto* grant = find(*ledger_, id);
-      if (!grant || (next_ && !find(*next_, id))) return false;
+      if (!grant || (next_ && !find(*next_, id))) return std::nullopt;
       const auto machine = guard_.view_.get<api::Machine>("", r.subject.name_space, r.subject.name);
-      if (!machine || !(machine->metadata.uid == r.subject_uid)) return false;
-      const auto now = guard_.env_.now().wall;
-      return !has_ended(*grant, machine.get(), now) && !is_stale(*grant, machine.get(), begin_of(r, now));
-    });
+      if (!machine || !(machine->metadata.uid == r.subject_uid)) return std::nullopt;
+      if (has_ended(*grant, machine.get(), now) || is_stale(*grant, machine.get(), begin_of(r, now))) return std::nullopt;
+      verdicts.emplace_back(reconcile::Granted{id.str()});
+    }
+    return verdicts;
   }
   static const api::LedgerGrant* find(const api::GuardLedger& ledger, const reconcile::Text& id) {
     const auto& all = ledger.status.grants;
     const auto it = std::find_if(all.begin(), all.end(), [&](const auto& g) { return g.id == id; });
     return it == all.end() ? nullptr : &*it;
   }
-  void answer_at_once(const std::vector<PermitRequest>& requests, Answer answer) {
-    std::vector<Verdict> verdicts;
-    verdicts.reserve(requests.size());
-    for (const auto& r : requests) verdicts.emplace_back(reconcile::Granted{r.id()});
+  void answer_at_once(std::vector<Verdict> verdicts, Answer answer) {
     known_.emplace_back(std::move(verdicts), std::move(answer));
     if (known_timer_) return;
     known_timer_ = guard_.env_.at(guard_.env_.now().mono, [this] {
