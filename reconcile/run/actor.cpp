@@ -4,6 +4,7 @@
 
 #include "reconcile/json/encode.hpp"
 #include "reconcile/kube/url.hpp"
+#include "reconcile/kube/workloads.hpp"
 #include "reconcile/run/body.hpp"
 
 namespace reconcile {
@@ -14,8 +15,7 @@ namespace {
 
 constexpr std::size_t max_actions = 100;
 constexpr std::size_t max_secrets = 4;  // that one body is made from
-constexpr Resource secret_resource{"", "v1", "secrets", "Secret", true};
-constexpr int max_reads = 6;  // of an object whose write got no answer: 1 + 2 + 4 + 8 + 16 s
+constexpr int max_reads = 6;            // of an object whose write got no answer: 1 + 2 + 4 + 8 + 16 s
 
 std::string what_of(Verb verb, const Resource& resource, const Key& key, std::string_view subresource) {
   std::string out = std::string(verb_name(verb)) + " " + std::string(resource.plural);
@@ -137,7 +137,7 @@ class Actor::Pass : public std::enable_shared_from_this<Pass> {
       return later([this, &a] { acted(a, fail(Code::invalid, "nobody can make this body"), {}); });
     if (found->size() == a.making->secrets.size()) return make(a, std::move(found));
     const Key& key = a.making->secrets[found->size()];
-    Call c{.verb = Verb::get, .resource = &secret_resource, .name_space = key.name_space.str(), .name = key.name.str()};
+    Call c{.verb = Verb::get, .resource = &resource_of<Secret>, .name_space = key.name_space.str(), .name = key.name.str()};
     c.timeout = 10s;
     auto body = std::make_shared<std::string>();
     keep(actor_.env_.call(

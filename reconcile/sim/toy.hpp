@@ -148,9 +148,8 @@ class ToyGuard final : public Guard {
  public:
   explicit ToyGuard(SimEnv& env) : env_(env) {}
   bool open = true;
-  int asked = 0, groups = 0;
+  int asked = 0;
   void ask(std::vector<PermitRequest> requests, std::function<void(Result<std::vector<Verdict>>)> answer) override {
-    ++groups;
     handles_.push_back(
         env_.at(env_.now().mono + std::chrono::milliseconds(20), [this, requests = std::move(requests), answer = std::move(answer)] {
           std::vector<Verdict> out;
