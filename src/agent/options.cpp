@@ -5,24 +5,13 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <array>
-#include <iostream>
 
+#include "src/common/command_line.hpp"
 #include "src/common/logging.hpp"
 #include "src/common/version.hpp"
 
 namespace endstate::agent {
 namespace {
-
-int wrong(const std::string& what) {
-  std::cerr << "endstate-agent: " << what << "; see --help\n";
-  return 2;
-}
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  return ::gethostname(name.data(), name.size() - 1) == 0 ? std::string(name.data()) : std::string();
-}
 
 reconcile::Labels capacity() {
   reconcile::Labels c;
@@ -70,15 +59,9 @@ std::variant<CommandLine, int> parse_command_line(int argc, const char* const* a
       ->check(CLI::Range(1, 3600))
       ->capture_default_str();
   app.add_option("--log-level", level, "debug, info, warning or error")->capture_default_str();
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::Success& e) {
-    return app.exit(e);
-  } catch (const CLI::ParseError& e) {
-    return wrong(e.what());
-  }
+  if (const auto code = parse(app, argc, argv)) return *code;
   const auto parsed = parse_level(level);
-  if (!parsed) return wrong(parsed.error().message);
+  if (!parsed) return wrong_usage(app, parsed.error().message);
   c.log_level = *parsed;
   c.systemd = services == "systemd";
   c.agent.host_uid = Text(uid);
@@ -86,10 +69,10 @@ std::variant<CommandLine, int> parse_command_line(int argc, const char* const* a
   c.agent.lease_period = std::chrono::seconds(lease_seconds);
   for (const auto& m : mirrors) {
     const auto at = m.find('=');
-    if (at == std::string::npos || at == 0 || at + 1 == m.size()) return wrong("--mirror " + m + ": must be FROM=TO");
+    if (at == std::string::npos || at == 0 || at + 1 == m.size()) return wrong_usage(app, "--mirror " + m + ": must be FROM=TO");
     c.engine.sources.mirrors.emplace_back(m.substr(0, at), m.substr(at + 1));
   }
-  if (uid.empty()) return wrong("--host-uid: must not be empty");
+  if (uid.empty()) return wrong_usage(app, "--host-uid: must not be empty");
   return c;
 }
 

@@ -1,20 +1,12 @@
 #include "src/fleet/options.hpp"
 
 #include <CLI/CLI.hpp>
-#include <iostream>
 
+#include "src/common/command_line.hpp"
 #include "src/common/logging.hpp"
 #include "src/common/version.hpp"
 
 namespace endstate::fleet {
-namespace {
-
-int wrong(const std::string& what) {
-  std::cerr << "endstate-fleet: " << what << "; see --help\n";
-  return 2;
-}
-
-}  // namespace
 
 std::variant<CommandLine, int> parse_command_line(int argc, const char* const* argv) {
   CommandLine c;
@@ -46,23 +38,17 @@ std::variant<CommandLine, int> parse_command_line(int argc, const char* const* a
       ->take_all();
   app.add_option("--http-address", c.http_address, "host:port of /metrics, /healthz and /readyz")->capture_default_str();
   app.add_option("--log-level", level, "debug, info, warning or error")->capture_default_str();
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::Success& e) {
-    return app.exit(e);
-  } catch (const CLI::ParseError& e) {
-    return wrong(e.what());
-  }
+  if (const auto code = parse(app, argc, argv)) return *code;
   const auto parsed = parse_level(level);
-  if (!parsed) return wrong(parsed.error().message);
+  if (!parsed) return wrong_usage(app, parsed.error().message);
   c.log_level = *parsed;
   f.settings.lease_period = std::chrono::seconds(lease_seconds);
   for (const auto& text : faults) {
     auto fault = parse_fault(text);
-    if (!fault) return wrong("--fault: " + fault.error().message);
+    if (!fault) return wrong_usage(app, "--fault: " + fault.error().message);
     f.faults.push_back(std::move(*fault));
   }
-  if (f.inventory.name_space.empty()) return wrong("--namespace: must not be empty");
+  if (f.inventory.name_space.empty()) return wrong_usage(app, "--namespace: must not be empty");
   return c;
 }
 

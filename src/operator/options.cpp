@@ -1,12 +1,10 @@
 #include "src/operator/options.hpp"
 
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
-#include <array>
 #include <cstdlib>
 #include <iostream>
 
+#include "src/common/command_line.hpp"
 #include "src/common/logging.hpp"
 #include "src/common/version.hpp"
 
@@ -16,8 +14,7 @@ namespace {
 // The pod's name: leases and tokens are bound to it. Outside of a cluster the host's name is as good.
 std::string default_identity() {
   if (const char* pod = std::getenv("POD_NAME"); pod && *pod) return pod;
-  std::array<char, 256> host{};
-  return gethostname(host.data(), host.size() - 1) == 0 ? std::string(host.data()) : std::string();
+  return host_name();
 }
 
 }  // namespace
@@ -38,14 +35,7 @@ std::variant<OperatorOptions, int> parse_options(int argc, const char* const* ar
   app.add_option("--http-address", o.http_address, "host:port of /metrics, /healthz and /readyz")->capture_default_str();
   app.add_option("--log-level", level, "debug, info, warning or error")->capture_default_str();
   app.add_option("--workers", o.workers, "Threads that run plans")->check(CLI::Range(1, 64))->capture_default_str();
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::Success& e) {
-    return app.exit(e);
-  } catch (const CLI::ParseError& e) {
-    std::cerr << "endstate-operator: " << e.what() << "; see --help\n";
-    return 2;
-  }
+  if (const auto code = parse(app, argc, argv)) return *code;
   const auto parsed = parse_level(level);
   if (!parsed || o.identity.empty()) {
     std::cerr << "endstate-operator: " << (parsed ? "--identity: must not be empty" : parsed.error().message) << "\n";
