@@ -1,7 +1,6 @@
 #include "src/agent/process.hpp"
 
 #include <poll.h>
-#include <spawn.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -12,6 +11,7 @@
 #include <cstring>
 
 #include "src/agent/reasons.hpp"
+#include "src/agent/spawn.hpp"
 #include "src/agent/tree.hpp"
 
 namespace endstate::agent {
@@ -31,30 +31,12 @@ Result<Spawned> spawn(const Command& command) {
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) return fail(file_error(errno, "start", command.argv.front()));
   Spawned out{.output = Fd(ends[0])};
   const Fd write_end(ends[1]);
-  std::vector<char*> argv;
-  for (const auto& a : command.argv) argv.push_back(const_cast<char*>(a.c_str()));
-  argv.push_back(nullptr);
-  // Nothing of the agent's own environment: it may hold a proxy's password or a token.
-  std::array<const char*, 4> environment{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=/root",
-                                         nullptr};
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_adddup2(&actions, write_end.get(), 1);
-  posix_spawn_file_actions_adddup2(&actions, write_end.get(), 2);
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  sigset_t none;
-  sigset_t all;
-  sigemptyset(&none);
-  sigfillset(&all);
-  posix_spawnattr_setsigmask(&attributes, &none);  // the agent's threads have SIGTERM blocked
-  posix_spawnattr_setsigdefault(&attributes, &all);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
-  const auto error = ::posix_spawnp(&out.pid, argv[0], &actions, &attributes, argv.data(), const_cast<char**>(environment.data()));
-  posix_spawnattr_destroy(&attributes);
-  posix_spawn_file_actions_destroy(&actions);
-  if (error != 0) return fail(file_error(error, "start", command.argv.front()));
+  auto pid = spawn_apart({.program = command.argv.front(),
+                          .argv = command.argv,
+                          .environment = {search_path, "LANG=C.UTF-8", "HOME=/root"},
+                          .output = write_end.get()});
+  if (!pid) return fail(pid.error());
+  out.pid = *pid;
   return out;
 }
 

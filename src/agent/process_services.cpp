@@ -1,6 +1,5 @@
 #include "src/agent/process_services.hpp"
 
-#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -9,6 +8,7 @@
 #include <thread>
 
 #include "src/agent/reasons.hpp"
+#include "src/agent/spawn.hpp"
 #include "src/agent/tree.hpp"
 
 namespace endstate::agent {
@@ -141,39 +141,9 @@ class Processes final : public Services {
     if (!command) return fail(failed(name + ": " + command.error().message));
     for (const auto* path : {"/run", "/run/endstate", "/run/endstate/services"})
       if (auto made = tree_.make_folder(path, 0755); !made) return made;
-    auto pid = spawn(*command);
-    if (!pid) return fail(pid.error());
+    auto pid = spawn_apart({.program = tree_.outside(command->argv.front()), .argv = command->argv, .environment = command->environment});
+    if (!pid) return fail(failed(pid.error().message));
     return tree_.write(record(name), std::to_string(*pid) + " " + birth_of(*pid) + "\n", 0600);
-  }
-
-  Result<pid_t> spawn(const ServiceCommand& command) const {
-    std::vector<char*> argv;
-    std::vector<char*> environment;
-    for (const auto& a : command.argv) argv.push_back(const_cast<char*>(a.c_str()));
-    for (const auto& e : command.environment) environment.push_back(const_cast<char*>(e.c_str()));
-    argv.push_back(nullptr);
-    environment.push_back(nullptr);
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
-    posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
-    posix_spawnattr_t attributes;
-    posix_spawnattr_init(&attributes);
-    sigset_t none;
-    sigset_t all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
-    pid_t pid = -1;
-    const auto program = tree_.outside(command.argv.front());
-    const auto error = ::posix_spawn(&pid, program.c_str(), &actions, &attributes, argv.data(), environment.data());
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
-    if (error != 0) return fail(failed(file_error(error, "start", command.argv.front()).message));
-    return pid;
   }
 
   Tree tree_;
@@ -183,7 +153,7 @@ class Processes final : public Services {
 
 Result<ServiceCommand> service_command(std::string_view unit_file) {
   ServiceCommand out;
-  out.environment = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"};
+  out.environment = {search_path};
   std::istringstream lines{std::string(unit_file)};
   std::string line;
   std::string whole;
