@@ -39,8 +39,6 @@ inline bool is_paused(const v1alpha1::Cluster& c) {
 
 // ---- the protocol with the agents ----
 
-inline std::string agent_lease_name(std::string_view host_uid) { return "host-" + std::string(host_uid); }
-
 // The agent has seen this very spec. An agent that doesn't write observedGeneration is taken at its revision.
 inline bool is_observed(const v1alpha1::HostAssignment& a) {
   if (!(a.status.observed_revision == a.spec.revision)) return false;

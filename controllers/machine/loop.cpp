@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "apis/v1alpha1/agent_lease.hpp"
 #include "controllers/common/indexes.hpp"
 #include "controllers/common/machine_state.hpp"
 #include "reconcile/json/decode.hpp"
@@ -131,7 +132,7 @@ void read_node(const Snapshot& s, Input& in) {
   }
   const Text host_uid = in.host ? in.host->metadata.uid : in.assignment ? in.assignment->metadata.name : Text();
   if (host_uid.empty()) return;
-  const std::string lease = agent_lease_name(host_uid);
+  const std::string lease = api::agent_lease_name(host_uid);
   if (!s.view.get<Lease>(in.connection, api::system_namespace, lease)) return;
   const auto seen = s.view.seen<Lease>(in.connection, api::system_namespace, lease);
   const auto silence = s.now.mono - seen - s.view.lag<Lease>(in.connection);
@@ -330,7 +331,7 @@ void node_changed(const View& view, std::string_view, const void* before, const 
 void lease_changed(const View& view, std::string_view, const void*, const void* after, const Enqueue& enqueue) {
   if (!after) return;  // a silent agent is seen by the clock
   const auto name = as<Lease>(after)->metadata.name.view();
-  constexpr std::string_view prefix = "host-";
+  constexpr auto prefix = api::agent_lease_prefix;
   if (name.substr(0, prefix.size()) != prefix) return;
   for (const auto& host : view.by_index<api::Host>("", hosts_by_uid, name.substr(prefix.size()))) {
     if (!host->spec.consumer_ref) continue;

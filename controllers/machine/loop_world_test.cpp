@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 
+#include "apis/v1alpha1/agent_lease.hpp"
 #include "controllers/guard/disruptive.hpp"
 #include "controllers/machine/testing.hpp"
 #include "reconcile/kube/url.hpp"
@@ -131,7 +132,7 @@ void TestWorld::patch(const Resource& resource, const std::string& ns, const std
 // ---- hosts ----
 
 void TestWorld::agent(const api::Host& host, TestHost& state) {
-  const std::string uid = host.metadata.uid.str(), lease = agent_lease_name(uid);
+  const std::string uid = host.metadata.uid.str(), lease = api::agent_lease_name(uid);
   const auto assignment = view.get<api::HostAssignment>("", {}, uid);
   if (!assignment || !state.alive) return;
   if (!view.get<reconcile::Lease>("", api::system_namespace, lease))

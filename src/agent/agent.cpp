@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "apis/v1alpha1/agent_lease.hpp"
 #include "reconcile/json/encode.hpp"
 #include "reconcile/kube/core.hpp"
 #include "reconcile/kube/url.hpp"
@@ -212,7 +213,7 @@ void Agent::renew_lease() {
   if (!assigned_ || lease_call_) return;
   const auto now = env_.now().wall;
   reconcile::Lease lease;
-  lease.metadata.name = Text("host-" + options_.host_uid.str());
+  lease.metadata.name = Text(api::agent_lease_name(options_.host_uid));
   lease.metadata.name_space = api::system_namespace;
   auto& owner = lease.metadata.owner_references.emplace_back();  // garbage collection takes it along
   owner.api_version = "endstate.dev/v1alpha1";

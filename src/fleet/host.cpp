@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "apis/v1alpha1/agent_lease.hpp"
 #include "reconcile/json/encode.hpp"
 #include "reconcile/kube/url.hpp"
 
@@ -486,7 +487,7 @@ Call HostModel::call(Topic topic, Now now) const {
 Call HostModel::lease_call(Topic topic, Now now) const {
   const bool of_agent = topic == Topic::agent_lease;
   Lease lease;
-  lease.metadata.name = of_agent ? Text("host-" + uid_.str()) : Text(node_name_);
+  lease.metadata.name = of_agent ? Text(v1alpha1::agent_lease_name(uid_)) : Text(node_name_);
   lease.metadata.name_space = of_agent ? v1alpha1::system_namespace : "kube-node-lease";
   auto& owner = lease.metadata.owner_references.emplace_back();
   owner.api_version = of_agent ? "endstate.dev/v1alpha1" : "v1";
