@@ -1,6 +1,6 @@
 # The front door. Every target is one script, which says in its head what it takes from the environment; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build up down demo test chaos e2e e2e-hosts bench lint format generate
+.PHONY: help setup build up down demo test chaos e2e e2e-hosts bench image lint format generate
 export SIM_HOSTS E2E_HOSTS E2E_LANES ENDSTATE_KUBECONFIG ENDSTATE_KUBE_BIN_DIR
 
 help: ## this list
@@ -42,6 +42,12 @@ bench: build ## measure speed, memory and API writes with 2,000 simulated hosts,
 	@hack/build.sh release plan_bench
 	@build/release/plan_bench
 	@e2e/bench/run.sh
+
+image: ## build/endstate-operator.tar: the operator's container image, an OCI layout; needs no container engine (with one: the Dockerfile)
+	@hack/setup.sh --packages
+	@hack/build.sh release endstate-operator
+	@hack/image.sh endstate/endstate-operator:$$(build/bin/endstate-operator --version) build/bin/endstate-operator >build/endstate-operator.tar
+	@ls -sh build/endstate-operator.tar
 
 lint: ## format, clang-tidy, shellcheck, chart, and that generated files are fresh
 	@hack/setup.sh

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# setup.sh [--without-helm]: makes a bare Debian 12 able to build, test and run endstate. Does nothing when all is there.
+# setup.sh [--without-helm | --packages [FILE]]: makes a bare Debian 12 able to build, test and run endstate. Does nothing when all is there.
 #
 # Debian packages first (hack/packages.txt), then the Kubernetes binaries from Go modules (e2e/kubernetes/build.sh). Nothing else is fetched.
+# --packages: Debian packages alone, which is enough to compile; those of FILE, if one is given.
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -81,15 +82,16 @@ install_packages() {
   ((${#missing[@]} == 0)) || fail "apt-get can't install: ${missing[*]} (log: .cache/apt.log)"
 }
 
-mapfile -t wanted < <(sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$ROOT/hack/packages.txt")
+mapfile -t wanted < <(sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "${2:-$ROOT/hack/packages.txt}")
 # Debian's own Go is too old to build Kubernetes, but it can fetch one that isn't (e2e/kubernetes/go.sh). Only where there is no Go at all.
-if [[ -z ${ENDSTATE_KUBE_BIN_DIR:-}${ENDSTATE_KUBECONFIG:-} ]] && ! command -v go >/dev/null && [[ ! -x /usr/local/go/bin/go ]]; then
+if [[ ${1:-} != --packages && -z ${ENDSTATE_KUBE_BIN_DIR:-}${ENDSTATE_KUBECONFIG:-} ]] && ! command -v go >/dev/null && [[ ! -x /usr/local/go/bin/go ]]; then
   wanted+=(golang-go)
 fi
 install_packages
 
-if [[ ${1:-} == --without-helm ]]; then
-  "$ROOT/e2e/kubernetes/build.sh" etcd kubernetes
-else
-  "$ROOT/e2e/kubernetes/build.sh"
-fi
+case ${1:-} in
+  --packages) ;;
+  --without-helm) "$ROOT/e2e/kubernetes/build.sh" etcd kubernetes ;;
+  '') "$ROOT/e2e/kubernetes/build.sh" ;;
+  *) fail "setup.sh [--without-helm | --packages [FILE]], not '$1'" ;;
+esac

@@ -2,16 +2,17 @@
 # node.sh up|down: makes this machine the one node of the run's meta cluster: containerd, kubelet and kube-proxy, with pods on a bridge of their own
 # and volumes below RUN_DIR. Needs root. `down` takes all of it away again: pods, mounts, the bridge, kube-proxy's rules.
 #
-#   RUN_DIR, PORT_BASE   see hack/lib.sh; kubelet +250 and +248, kube-proxy +256 and +249. The control plane runs already (e2e/kubernetes/up.sh).
+#   RUN_DIR, PORT_BASE   see hack/lib.sh; kubelet +250 and +248, kube-proxy +256 and +249, kube-router +244. The control plane runs already
+#                        (e2e/kubernetes/up.sh), with POD_GATEWAY=10.244.77.1.
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../hack/lib.sh"
 # shellcheck source=e2e/kubernetes/pki.sh
 source "$ROOT/e2e/kubernetes/pki.sh"
 
-node_bin=${HOSTED_BIN_DIR:-$ROOT/.cache/hosted/bin} # kubelet, kube-proxy
+node_bin=$(kube_bin_dir) # kubelet, kube-proxy, kube-router
 server=https://127.0.0.1:$((PORT_BASE + 443))
-pods=10.244.77.0/24 bridge=endstate0 node=meta-1
+pods=10.244.77.0/24 gateway=10.244.77.1 bridge=endstate0 node=meta-1
 socket=$RUN_DIR/containerd.sock
 
 containers() { ctr --address "$socket" --namespace k8s.io "$@"; }
@@ -85,16 +86,35 @@ start_proxy() {
   await_process proxy 60 curl -sf --max-time 2 "http://127.0.0.1:$((PORT_BASE + 256))/livez"
 }
 
+# Pods reach the API server, which listens on loopback only, by the bridge's address.
+start_forward() {
+  ip link show "$bridge" >/dev/null 2>&1 || ip link add "$bridge" type bridge
+  ip addr replace "$gateway/24" dev "$bridge"
+  ip link set "$bridge" up
+  local port=$((PORT_BASE + 443))
+  is_running api-forward || start_process api-forward socat "TCP-LISTEN:$port,bind=$gateway,fork,reuseaddr" "TCP:127.0.0.1:$port"
+}
+
+# What enforces NetworkPolicies; the bridge doesn't.
+start_policies() {
+  is_running policies || start_process policies "$node_bin/kube-router" --kubeconfig="$RUN_DIR/proxy.kubeconfig" --hostname-override="$node" --run-firewall \
+    --run-router=false --run-service-proxy=false --service-cluster-ip-range=10.96.0.0/16 --health-port=0 \
+    --metrics-addr=127.0.0.1 --metrics-port=$((PORT_BASE + 244)) --v=1
+  await_process policies 60 iptables -n -L KUBE-ROUTER-FORWARD
+}
+
 up() {
   local program
   for program in containerd runc ctr; do command -v "$program" >/dev/null || fail "no $program: apt-get install containerd runc containernetworking-plugins"; done
-  [[ -x $node_bin/kubelet && -x $node_bin/kube-proxy ]] || fail "no kubelet and kube-proxy in $node_bin: e2e/hosted/build.sh"
+  for program in kubelet kube-proxy kube-router; do [[ -x $node_bin/$program ]] || fail "no $program in $node_bin: e2e/hosted/build.sh"; done
+  start_forward
   write_containerd
   write_kubelet
   start_containerd
   start_kubelet
   start_proxy
   kubectl_admin wait --for=condition=Ready "node/$node" --timeout=90s >/dev/null || fail "the node isn't Ready: see $RUN_DIR/kubelet.log"
+  start_policies
   kubectl_admin get node "$node" --no-headers -o wide
 }
 
@@ -108,17 +128,19 @@ remove_containers() {
   for id in $(containers containers list -q 2>/dev/null); do containers containers delete "$id" >/dev/null 2>&1 || true; done
 }
 
-# Only chains of kube-proxy and of the CNI plugins, which nothing else on this machine uses while the run lasts.
+# Only chains of kube-proxy, kube-router and the CNI plugins, and kube-router's sets, which nothing else on this machine uses while the run lasts.
 remove_rules() {
   local family
   for family in iptables ip6tables; do
-    "$family-save" 2>/dev/null | grep -vE 'KUBE-|CNI-' | "$family-restore" 2>/dev/null || true
+    "$family-save" 2>/dev/null | grep -vE 'KUBE-|CNI-|kube-router' | "$family-restore" 2>/dev/null || true
   done
+  local set
+  for set in $(ipset list -name 2>/dev/null | grep -E '^(inet6:)?(KUBE-|kube-router-|TMP-)'); do ipset destroy "$set" 2>/dev/null || true; done
   ip link delete "$bridge" 2>/dev/null || true
 }
 
 down() {
-  stop_processes 15 kubelet proxy
+  stop_processes 15 kubelet proxy policies api-forward
   remove_containers
   stop_processes 15 containerd
   local mount

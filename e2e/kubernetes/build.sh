@@ -1,5 +1,12 @@
 #!/usr/bin/env bash
-# build.sh [etcd] [kubernetes] [helm]: builds the pinned binaries into .cache/kubernetes/bin; without arguments, all of them.
+# build.sh [TARGET...]: builds the pinned binaries into .cache/kubernetes/bin; without arguments, etcd, kubernetes and helm.
+#
+#   etcd         etcd, etcdctl, etcdutl
+#   kubernetes   kube-apiserver, kube-controller-manager, kube-scheduler, kubectl
+#   helm
+#   node         kubelet and kube-proxy: for lanes with real pods
+#   previous     kube-apiserver, kube-controller-manager, kube-scheduler and kubelet of the minor before, into .cache/kubernetes/bin/previous
+#   policy       kube-router, which enforces NetworkPolicies
 #
 # What is pinned is said once, in the go.mod files beside this script. A stamp beside each binary holds the hash of what it was built from, so
 # that a second call does nothing. Ready binaries (ENDSTATE_KUBE_BIN_DIR) or a ready cluster (ENDSTATE_KUBECONFIG) mean that nothing
@@ -15,9 +22,9 @@ bin=$ROOT/.cache/kubernetes/bin
 pinned() { awk -v module="$2" '{ for (i = 1; i < NF; i++) if ($i == module && $(i + 1) ~ /^v/) { print $(i + 1); exit } }' "$1/go.mod"; }
 
 # Version numbers go where the programs look for them; without them kube-apiserver says v0.0.0-master and refuses to compare itself with anything.
-kubernetes_flags() {
+kubernetes_flags() { # DIRECTORY
   local version major minor package flags=
-  version=$(pinned "$here" k8s.io/kubernetes)
+  version=$(pinned "$1" k8s.io/kubernetes)
   IFS=. read -r major minor _ <<<"${version#v}"
   for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
     flags+=" -X $package.gitVersion=$version -X $package.gitMajor=$major -X $package.gitMinor=$minor -X $package.gitTreeState=clean"
@@ -60,20 +67,25 @@ module_of() {
   esac
 }
 
+build_kubernetes() { # DIRECTORY NAME...
+  local directory=$1 name
+  shift
+  for name in "$@"; do build "$name" "$directory" "k8s.io/kubernetes/cmd/$name" "$(kubernetes_flags "$directory")"; done
+}
+
 build_target() {
   case $1 in
     etcd)
       build etcd "$here/etcd" go.etcd.io/etcd/server/v3 ''
       build etcdctl "$here/etcd" go.etcd.io/etcd/etcdctl/v3 ''
+      build etcdutl "$here/etcd" go.etcd.io/etcd/etcdutl/v3 ''
       ;;
-    kubernetes)
-      local name
-      for name in kube-apiserver kubectl kube-controller-manager kube-scheduler; do
-        build "$name" "$here" "k8s.io/kubernetes/cmd/$name" "$(kubernetes_flags)"
-      done
-      ;;
+    kubernetes) build_kubernetes "$here" kube-apiserver kubectl kube-controller-manager kube-scheduler ;;
+    node) build_kubernetes "$here" kubelet kube-proxy ;;
+    previous) bin=$bin/previous build_kubernetes "$here/previous" kube-apiserver kube-controller-manager kube-scheduler kubelet ;;
+    policy) build kube-router "$here/kube-router" github.com/cloudnativelabs/kube-router/v2/cmd/kube-router '' ;;
     helm) build helm "$here/helm" helm.sh/helm/v3/cmd/helm "$(helm_flags)" ;;
-    *) fail "build.sh knows etcd, kubernetes and helm, not '$1'" ;;
+    *) fail "build.sh knows etcd, kubernetes, helm, node, previous and policy, not '$1'" ;;
   esac
 }
 
@@ -86,13 +98,16 @@ given_ready() {
     etcd) set -- etcd ;;
     kubernetes) set -- kube-apiserver kube-controller-manager kube-scheduler kubectl ;;
     helm) return 0 ;; # for lint and the chart's test only, which look in the PATH, too
+    node) set -- kubelet kube-proxy ;;
+    previous) set -- previous/{kube-apiserver,kube-controller-manager,kube-scheduler,kubelet} ;;
+    policy) set -- kube-router ;;
   esac
   for name in "$@"; do
     [[ -x $ENDSTATE_KUBE_BIN_DIR/$name ]] || fail "ENDSTATE_KUBE_BIN_DIR ($ENDSTATE_KUBE_BIN_DIR) has no $name"
   done
 }
 
-mkdir -p "$bin"
+mkdir -p "$bin/previous"
 exec 9>"$ROOT/.cache/kubernetes/.build.lock"
 flock -w 3600 9 || fail "another build of the Kubernetes binaries doesn't end"
 for target in "$@"; do

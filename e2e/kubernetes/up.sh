@@ -4,6 +4,7 @@
 #   RUN_DIR     where it lives (default .run): pki/, etcd/, kubeconfig (administrator), audit.log, NAME.pid, NAME.log
 #   PORT_BASE   etcd +379 and +380, kube-apiserver +443, kube-controller-manager +257, kube-scheduler +259 (default 16000)
 #   MORE_CONTROLLERS  of kube-controller-manager, beside those that endstate needs; blank-separated
+#   POD_GATEWAY  an address at which pods reach the API server: the Service `kubernetes` leads there. Who sets it forwards it to loopback. Default: none
 #   COMPONENTS  what to start (default "etcd apiserver controller-manager scheduler"); "etcd apiserver" is enough for most tests
 #
 # A development cluster that is thrown away: fast before durable, generous before fair.
@@ -34,10 +35,12 @@ start_apiserver() {
   # has), but with ten times the default seats it queues nobody here.
   # --audit-log-mode=blocking (the default, said because it matters): batches are dropped when they overflow, and then the counts would lie.
   # --shutdown-watch-termination-grace-period: without it the server waits up to a minute for its clients' watches to end by themselves.
-  # --endpoint-reconciler-type=none: nothing reaches this server by the `kubernetes` Service, and loopback is no valid endpoint for it.
+  # --endpoint-reconciler-type=none: where no pods are, nothing reaches this server by the `kubernetes` Service, and loopback is no valid endpoint for it.
+  local -a endpoint=(--advertise-address=127.0.0.1 --endpoint-reconciler-type=none)
+  [[ -z ${POD_GATEWAY:-} ]] || endpoint=(--advertise-address="$POD_GATEWAY")
   start_process apiserver "$bin/kube-apiserver" \
     --etcd-servers="https://127.0.0.1:$((PORT_BASE + 379))" --etcd-cafile="$PKI/etcd-ca.crt" --etcd-certfile="$PKI/etcd-client.crt" --etcd-keyfile="$PKI/etcd-client.key" \
-    --bind-address=127.0.0.1 --advertise-address=127.0.0.1 --endpoint-reconciler-type=none --secure-port=$((PORT_BASE + 443)) \
+    --bind-address=127.0.0.1 "${endpoint[@]}" --secure-port=$((PORT_BASE + 443)) \
     --tls-cert-file="$PKI/serving.crt" --tls-private-key-file="$PKI/serving.key" --client-ca-file="$PKI/ca.crt" --cert-dir="$RUN_DIR/pki" \
     --service-account-issuer="$server" --service-account-key-file="$PKI/service-account.pub" --service-account-signing-key-file="$PKI/service-account.key" \
     --authorization-mode=Node,RBAC --service-cluster-ip-range=10.96.0.0/16 --allow-privileged=true \

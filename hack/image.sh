@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# image.sh NAME:TAG PROGRAM: an image with one static program in /usr/local/bin, written as an OCI layout (a tar) to standard output. No container engine
-# is needed: what an image is, is said in the OCI image specification (image-layout.md, config.md).
+# image.sh NAME:TAG PROGRAM...: an image of these programs (hack/image_root.sh), the first of them its entry point, written as an OCI layout (a tar) to
+# standard output. No container engine is needed: what an image is, is said in the OCI image specification (image-layout.md, config.md).
 set -euo pipefail
 # shellcheck source=hack/lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../../hack/lib.sh"
-(($# == 2)) || fail "image.sh NAME:TAG PROGRAM"
-name=$1 program=$2
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+(($# >= 2)) || fail "image.sh NAME:TAG PROGRAM..."
+name=$1
+shift
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -18,13 +19,12 @@ blob() {
 }
 size_of() { stat -c %s "$work/layout/blobs/sha256/$1"; }
 
-mkdir -p "$work/layout/blobs/sha256" "$work/root/usr/local/bin" "$work/root/etc"
-cp "$program" "$work/root/usr/local/bin/"
-printf 'nonroot:x:65532:65532::/:/sbin/nologin\n' >"$work/root/etc/passwd"
+mkdir -p "$work/layout/blobs/sha256"
+"$ROOT/hack/image_root.sh" "$work/root" "$@"
 tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C "$work/root" -cf "$work/layer" .
 layer=$(blob "$work/layer")
 cat >"$work/config" <<JSON
-{"architecture":"$(dpkg --print-architecture)","os":"linux","config":{"User":"65532","Env":["PATH=/usr/local/bin"],"Entrypoint":["/usr/local/bin/$(basename "$program")"]},
+{"architecture":"$(dpkg --print-architecture)","os":"linux","config":{"User":"65532:65532","Env":["PATH=/usr/local/bin"],"Entrypoint":["/usr/local/bin/$(basename "$1")"]},
 "rootfs":{"type":"layers","diff_ids":["sha256:$layer"]}}
 JSON
 config=$(blob "$work/config")
