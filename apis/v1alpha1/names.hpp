@@ -24,12 +24,14 @@ inline constexpr std::string_view delete_machine = "endstate.dev/delete-machine"
 inline constexpr std::string_view skip_remediation = "endstate.dev/skip-remediation";            // repair leaves it alone
 inline constexpr std::string_view remediate_machine = "endstate.dev/remediate-machine";          // repair takes it now
 inline constexpr std::string_view exclude_node_draining = "endstate.dev/exclude-node-draining";  // deleted without a drain
-inline constexpr std::string_view delete_protection = "endstate.dev/delete-protection";          // Always | Cascading
-inline constexpr std::string_view reset_breaker = "endstate.dev/reset-breaker";                  // ChangeBudget: <namespace>/<cluster>
-inline constexpr std::string_view update_order = "endstate.dev/update-order";                    // Machine: integer, lower goes first
-inline constexpr std::string_view promote = "endstate.dev/promote";                              // <revision>[/<step>], one-shot
-inline constexpr std::string_view reject = "endstate.dev/reject";                                // <revision>, one-shot
-inline constexpr std::string_view retry = "endstate.dev/retry";                                  // <revision>, one-shot
+// Machine, or Cluster for all of its Machines: why a deletion goes on without hooks, drain and the host's word. Said in an event.
+inline constexpr std::string_view force_delete = "endstate.dev/force-delete";
+inline constexpr std::string_view delete_protection = "endstate.dev/delete-protection";  // Always | Cascading
+inline constexpr std::string_view reset_breaker = "endstate.dev/reset-breaker";          // ChangeBudget: <namespace>/<cluster>
+inline constexpr std::string_view update_order = "endstate.dev/update-order";            // Machine: integer, lower goes first
+inline constexpr std::string_view promote = "endstate.dev/promote";                      // <revision>[/<step>], one-shot
+inline constexpr std::string_view reject = "endstate.dev/reject";                        // <revision>, one-shot
+inline constexpr std::string_view retry = "endstate.dev/retry";                          // <revision>, one-shot
 // MachineSet: pre-flight checks that are not made, by name, separated by commas; or "all". Recorded in status.history.
 inline constexpr std::string_view skip_preflight = "endstate.dev/skip-preflight";
 // Machine: so long an operation of it may take (its set's rollout.machineTimeoutSeconds); absent: 1800.
@@ -199,6 +201,7 @@ inline constexpr std::string_view drained = "Drained";
 inline constexpr std::string_view drain_blocked = "DrainBlocked";
 inline constexpr std::string_view drain_timed_out = "DrainTimedOut";
 inline constexpr std::string_view drain_skipped = "DrainSkipped";
+inline constexpr std::string_view delete_forced = "DeleteForced";
 inline constexpr std::string_view waiting_for_hook = "WaitingForHook";
 inline constexpr std::string_view machine_timed_out = "MachineTimedOut";
 inline constexpr std::string_view superseded = "Superseded";

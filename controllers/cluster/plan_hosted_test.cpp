@@ -518,6 +518,16 @@ TEST_CASE("deleted: masters, etcd, what led to them, keys; by policy data's keys
     CHECK(m.facts.workloads.size() == 4);
     CHECK(m.why("Deleting") == api::reason::machines_remain);
   }
+  SECTION("what somebody's finalizer holds is named") {
+    auto& child = m.facts.children.front();
+    child.metadata.deletion_timestamp = m.now;
+    child.metadata.finalizers = {"example.com/backup"};
+    m.plan();
+    const auto p = m.plan();
+    REQUIRE(p.plan.status);
+    CHECK(p.plan.status->body.find(child.metadata.name.str() + " waits for whoever owns its finalizer example.com/backup") !=
+          std::string::npos);
+  }
   SECTION("all of it") {
     const auto p = m.plan();
     REQUIRE(p.plan.permit);

@@ -28,7 +28,8 @@ class Planner {
     for (const auto& c : in_.facts.children) take(*c.kind, c.metadata, 2);
     for (const auto& [name, secret] : in_.facts.secrets)
       if (!site_.keep_data || !is_lasting(name)) take(reconcile::kind_of<reconcile::Secret>, secret->metadata, 3);
-    if (count_ > 0) out_.left = std::to_string(count_) + " objects of its control plane are still there, e.g. " + first_;
+    if (count_ > 0)
+      out_.left = std::to_string(count_) + " objects of its control plane are still there: " + (held_.empty() ? "e.g. " + first_ : held_);
     if (!out_.actions.empty()) {
       const auto& meta = in_.cluster.metadata;
       out_.permit = reconcile::PermitRequest{.cluster = meta.key(),
@@ -43,8 +44,12 @@ class Planner {
 
  private:
   void take(const reconcile::Kind& kind, const reconcile::ObjectMeta& meta, std::uint8_t stage) {
-    if (count_++ == 0) first_ = std::string(kind.resource->kind) + " " + meta.name.str();
-    if (meta.deleting()) return;
+    const std::string name = std::string(kind.resource->kind) + " " + meta.name.str();
+    if (count_++ == 0) first_ = name;
+    if (meta.deleting()) {
+      if (held_.empty() && !meta.finalizers.empty()) held_ = name + " waits for whoever owns its finalizer " + meta.finalizers[0].str();
+      return;
+    }
     out_.actions.push_back({.verb = reconcile::Verb::remove,
                             .kind = &kind,
                             .name_space = meta.name_space,
@@ -59,7 +64,7 @@ class Planner {
   Site site_;
   Teardown out_;
   std::size_t count_ = 0;
-  std::string first_;
+  std::string first_, held_;  // one that is left; one that is on its way out and held by somebody's finalizer
 };
 
 }  // namespace

@@ -589,6 +589,32 @@ TEST_CASE_METHOD(Ready, "hooks and exclusions hold or shorten a deletion") {
     REQUIRE(settle([&] { return !m("m1"); }, 40));
     CHECK(get<Pod>("p1"));
   }
+  SECTION("forced") {
+    pod(host, "p1");
+    hosts_state[host].alive = false;  // and its agent will never say that it is wiped
+    annotate("m1", "pre-drain.delete.hook.endstate.dev/backup", "\"me\"");
+    remove("m1");
+    for (int i = 0; i < 5; ++i) step();
+    REQUIRE(condition("m1", "Deleting") == "True/WaitingForHook");
+    const auto told = [&] { return std::count_if(events.begin(), events.end(), [](const auto& e) { return has(e, "DeleteForced"); }); };
+    SECTION("by the Machine") { annotate("m1", "endstate.dev/force-delete", "\"rack lost, ticket 7\""); }
+    SECTION("by the Cluster") {
+      patch(resource_of<api::Cluster>, "default", "c", "", R"({"metadata":{"annotations":{"endstate.dev/force-delete":"ticket 7"}}})");
+    }
+    SECTION("without a reason: no") {
+      annotate("m1", "endstate.dev/force-delete", "\"\"");
+      for (int i = 0; i < 5; ++i) step();
+      CHECK(condition("m1", "Deleting") == "True/WaitingForHook");
+      CHECK(told() == 0);
+      return;
+    }
+    REQUIRE(settle([&] { return !m("m1"); }, 12));
+    CHECK(told() == 1);
+    CHECK(std::any_of(events.begin(), events.end(), [](const auto& e) { return has(e, "ticket 7"); }));
+    CHECK(granted.back().operation == "MachineDelete");  // the guard is asked all the same
+    CHECK(get<Pod>("p1"));
+    CHECK_FALSE(claimable(*get<api::Host>(host)));  // nobody has said that it is wiped
+  }
   SECTION("never in service: no drain") {
     package("k-5");
     for (auto& [name, state] : hosts_state) state.fails["k-5"] = "x";

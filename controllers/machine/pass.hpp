@@ -84,6 +84,7 @@ struct Pass {
   const api::Operation* operation(api::OperationType type) const;  // in flight, of that type; else null
   bool updating() const { return operation(api::OperationType::update) || operation(api::OperationType::rollback); }
   std::chrono::seconds timeout() const;
+  Text forced() const;  // why its deletion is forced (annotation endstate.dev/force-delete, of it or of its Cluster); empty: it isn't
   bool silent() const { return !in.agent_silence || *in.agent_silence > agent_fresh; }
   const Gate& worst() const { return gates[worst_gate]; }
   std::string key() const { return machine.metadata.key().str(); }
@@ -98,6 +99,7 @@ bool plan_update(Pass& p);  // plan_update.cpp: true if an update is under way o
 void end_operation(Pass& p, const api::Operation& op, api::OperationResult result, std::string_view why, std::string_view message);
 void plan_settle(Pass& p);                      // plan_settle.cpp: nothing is under way: open, close, finish a creation
 void plan_delete(Pass& p);                      // plan_delete.cpp
+bool is_drain_skipped(const Pass& p);           // an annotation says so
 bool drain(Pass& p, const api::Operation& op);  // plan_drain.cpp: true when nothing is left to wait for
 void isolate(Pass& p, std::uint8_t stage);      //   guarded
 bool has_taint(const Node& node, std::string_view key);

@@ -1,6 +1,6 @@
 // A Machine goes: grant and lock, hooks, drain, release; the host undoes what was installed and says so; then the Node, the assignment,
 // the claim and the finalizer go, in this order. A host that stays silent past the deadline is freed, but marked: nothing claims it
-// before it has been wiped.
+// before it has been wiped. A person may force it (annotation endstate.dev/force-delete): the same steps, but nothing is waited for.
 #include <algorithm>
 
 #include "controllers/machine/pass.hpp"
@@ -21,11 +21,21 @@ Text hook(const Pass& p, std::string_view prefix) {
 
 bool held_by_hook(Pass& p, std::string_view prefix) {
   const Text key = hook(p, prefix);
-  if (key.empty()) return false;
+  if (key.empty() || !p.forced().empty()) return false;
   const std::string message = "waiting for the owner of the annotation " + key.str() + " to take it off";
   p.block("Annotation", key, reason::waiting_for_hook, message);
   p.condition(api::condition::deleting, ConditionStatus::true_, reason::waiting_for_hook, message);
   return true;
+}
+
+// Who forces it says why, and that stays with the object and in an event: written once, when it is first seen.
+void say_deleting(Pass& p) {
+  const Text why = p.forced();
+  if (why.empty()) return p.condition(api::condition::deleting, ConditionStatus::true_, reason::deleting);
+  const std::string message = "forced, without hooks, drain and the host's word: " + why.str();
+  const auto* shown = find_condition(p.machine.status.conditions, api::condition::deleting);
+  if (!shown || !(shown->reason == reason::delete_forced)) p.warn(reason::delete_forced, "Delete", message);
+  p.condition(api::condition::deleting, ConditionStatus::true_, reason::delete_forced, message);
 }
 
 // The word of the host's agent, or its absence, kept with the Host. A merge patch, as all that the loop writes into a Host's status: an
@@ -100,7 +110,8 @@ void finish(Pass& p, bool wiped) {
 void wait_for_wipe(Pass& p) {
   auto& op = *p.status.operation;
   if (op.node_deletion_start_time == WallTime{}) op.node_deletion_start_time = p.now;
-  const WallTime deadline = op.node_deletion_start_time + node_deletion_timeout(p.machine.spec.deletion);
+  const bool forced = !p.forced().empty();
+  const WallTime deadline = forced ? p.now : op.node_deletion_start_time + node_deletion_timeout(p.machine.spec.deletion);
   if (!p.assignment || p.assignment->spec.state != api::AssignmentState::released) {
     p.condition(api::condition::wiped, ConditionStatus::false_, reason::wiping, "the host is told to undo what was installed");
     p.release(0);
@@ -131,8 +142,7 @@ void begin(Pass& p) {
   p.status.operation = std::move(op);
   p.lock();
   p.note(reason::deleting, "Delete", "taking its pods off, then releasing its host");
-  const bool drains =
-      p.in_service && p.node_is == NodeIs::ours && !p.machine.metadata.annotations.has(api::annotation::exclude_node_draining);
+  const bool drains = p.in_service && p.node_is == NodeIs::ours && !is_drain_skipped(p);
   if (drains) p.status.phase = api::MachinePhase::draining;
   if (drains && !isolated_by_us(*p.in.node)) isolate(p, 1);
 }
@@ -142,7 +152,7 @@ void begin(Pass& p) {
 void plan_delete(Pass& p) {
   if (!p.machine.metadata.has_finalizer(api::finalizer::machine)) return;  // another's finalizer holds it: nothing left for us
   p.status.phase = api::MachinePhase::deleting;
-  p.condition(api::condition::deleting, ConditionStatus::true_, reason::deleting);
+  say_deleting(p);
   // No host was ever told to be this machine, or it has been undone. An assignment that somebody deleted under a machine in service is
   // made again, as released: what is on the host must go.
   const bool to_undo = p.assignment || (p.in_service && p.in.host && !p.in.assignment && p.in.link == Input::Link::up);

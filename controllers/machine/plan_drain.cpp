@@ -123,9 +123,12 @@ bool wait_for_pods(Pass& p, WallTime deadline) {
 
 }  // namespace
 
+bool is_drain_skipped(const Pass& p) {
+  return p.machine.metadata.annotations.has(api::annotation::exclude_node_draining) || !p.forced().empty();
+}
+
 bool drain(Pass& p, const api::Operation& op) {
-  const bool excluded =
-      op.type == api::OperationType::delete_ && p.machine.metadata.annotations.has(api::annotation::exclude_node_draining);
+  const bool excluded = op.type == api::OperationType::delete_ && is_drain_skipped(p);
   if (p.node_is != NodeIs::ours || !p.in_service || excluded) {
     p.condition(api::condition::drained, ConditionStatus::true_, excluded ? reason::drain_skipped : reason::drain_not_needed);
     return true;
