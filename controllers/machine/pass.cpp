@@ -237,8 +237,8 @@ std::chrono::seconds Pass::timeout() const {
   return in.set ? machine_timeout(in.set->spec.rollout) : default_timeout;
 }
 
-Text Pass::forced() const {
-  const Text own = machine.metadata.annotations.get(api::annotation::force_delete);
+std::string_view Pass::forced() const {
+  const auto own = machine.metadata.annotations.get(api::annotation::force_delete);
   return own.empty() && in.cluster ? in.cluster->metadata.annotations.get(api::annotation::force_delete) : own;
 }
 

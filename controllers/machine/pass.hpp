@@ -84,7 +84,8 @@ struct Pass {
   const api::Operation* operation(api::OperationType type) const;  // in flight, of that type; else null
   bool updating() const { return operation(api::OperationType::update) || operation(api::OperationType::rollback); }
   std::chrono::seconds timeout() const;
-  Text forced() const;  // why its deletion is forced (annotation endstate.dev/force-delete, of it or of its Cluster); empty: it isn't
+  std::string_view forced()
+      const;  // why its deletion is forced (annotation endstate.dev/force-delete, of it or of its Cluster); empty: it isn't
   bool silent() const { return !in.agent_silence || *in.agent_silence > agent_fresh; }
   const Gate& worst() const { return gates[worst_gate]; }
   std::string key() const { return machine.metadata.key().str(); }

@@ -30,9 +30,9 @@ bool held_by_hook(Pass& p, std::string_view prefix) {
 
 // Who forces it says why, and that stays with the object and in an event: written once, when it is first seen.
 void say_deleting(Pass& p) {
-  const Text why = p.forced();
+  const auto why = p.forced();
   if (why.empty()) return p.condition(api::condition::deleting, ConditionStatus::true_, reason::deleting);
-  const std::string message = "forced, without hooks, drain and the host's word: " + why.str();
+  const std::string message = "forced, without hooks, drain and the host's word: " + std::string(why);
   const auto* shown = find_condition(p.machine.status.conditions, api::condition::deleting);
   if (!shown || !(shown->reason == reason::delete_forced)) p.warn(reason::delete_forced, "Delete", message);
   p.condition(api::condition::deleting, ConditionStatus::true_, reason::delete_forced, message);
