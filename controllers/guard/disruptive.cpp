@@ -4,6 +4,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "apis/v1alpha1/enrolment.hpp"
 #include "apis/v1alpha1/names.hpp"
 
 namespace endstate::guard {
@@ -74,6 +75,14 @@ bool node_patch_disturbs(const Action& a) {
   return std::any_of(body.begin(), body.end(), [&](const json& o) { return !o.is_object() || op_disturbs(o, opening); });
 }
 
+// Of a host's enrolment: the two Secrets that are named by its uid, and one-time tokens. Nothing that runs depends on them.
+bool is_enrolment(const Action& a) {
+  namespace names = api::enrolment;
+  const auto name = a.name.view();
+  if (a.name_space == names::bootstrap_namespace) return starts_with(name, names::bootstrap_prefix) && a.verb != Verb::merge_patch;
+  return starts_with(name, names::token_secret({})) || starts_with(name, names::hand_over_secret({}));
+}
+
 }  // namespace
 
 bool disruptive(const Action& a) {
@@ -87,7 +96,12 @@ bool disruptive(const Action& a) {
     return a.verb != Verb::create && a.verb != Verb::apply;
   // Keys: only what is made for a known place (Action::making); a CA's steps are each safe by themselves
   // (controllers/cluster/rotation.hpp).
+  if (kind == "secrets" && is_enrolment(a)) return false;
   if (kind == "secrets") return !a.making || (a.verb != Verb::create && a.verb != Verb::merge_patch);
+  // What a host may read, made for it by its name; and the word on its certificates.
+  if (a.kind->resource->group == "rbac.authorization.k8s.io")
+    return a.verb != Verb::create || !starts_with(a.name.view(), api::enrolment::user_prefix);
+  if (kind == "certificatesigningrequests") return !(a.subresource == "approval");
   return std::find(harmless.begin(), harmless.end(), kind) == harmless.end();
 }
 

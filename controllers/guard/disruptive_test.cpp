@@ -5,7 +5,10 @@
 #include "apis/v1alpha1/machine.hpp"
 #include "controllers/common/indexes.hpp"
 #include "reconcile/json/patch.hpp"
+#include "reconcile/kube/certificates.hpp"
 #include "reconcile/kube/core.hpp"
+#include "reconcile/kube/rbac.hpp"
+#include "reconcile/kube/workloads.hpp"
 
 using namespace endstate;
 using guard::disruptive;
@@ -49,6 +52,26 @@ TEST_CASE("wishes and records disturb nothing", "[guard][disruptive]") {
   for (const auto verb : {Verb::create, Verb::apply, Verb::update, Verb::merge_patch, Verb::json_patch, Verb::remove})
     CHECK_FALSE(disruptive(of<api::Machine>(verb)));
   CHECK_FALSE(disruptive(of<api::Machine>(Verb::apply, "{}", "status")));
+}
+
+TEST_CASE("of enrolment: tokens, hand-overs, a host's own role, and the word on a request", "[guard][disruptive]") {
+  const auto named = [](Action a, std::string_view name_space, std::string_view name) {
+    a.name_space = name_space;
+    a.name = name;
+    return a;
+  };
+  for (const auto verb : {Verb::create, Verb::merge_patch, Verb::remove}) {
+    CHECK_FALSE(disruptive(named(of<reconcile::Secret>(verb), "default", "endstate-host-u1")));
+    CHECK_FALSE(disruptive(named(of<reconcile::Secret>(verb), "default", "endstate-enrol-u1")));
+  }
+  CHECK(disruptive(named(of<reconcile::Secret>(Verb::remove), "default", "c-ca")));
+  CHECK_FALSE(disruptive(named(of<reconcile::Secret>(Verb::remove), "kube-system", "bootstrap-token-abcdef")));
+  CHECK(disruptive(named(of<reconcile::Secret>(Verb::remove), "kube-system", "endstate-host-u1")));
+  CHECK_FALSE(disruptive(named(of<reconcile::ClusterRole>(Verb::create), "", "endstate:host:u1")));
+  CHECK(disruptive(named(of<reconcile::ClusterRole>(Verb::create), "", "cluster-admin")));
+  CHECK(disruptive(named(of<reconcile::ClusterRoleBinding>(Verb::remove), "", "endstate:host:u1")));
+  CHECK_FALSE(disruptive(of<reconcile::CertificateSigningRequest>(Verb::merge_patch, "{}", "approval")));
+  CHECK(disruptive(of<reconcile::CertificateSigningRequest>(Verb::remove)));
 }
 
 TEST_CASE("a kind that nobody has judged disturbs", "[guard][disruptive]") {

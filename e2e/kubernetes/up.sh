@@ -43,7 +43,7 @@ start_apiserver() {
     --bind-address=127.0.0.1 "${endpoint[@]}" --secure-port=$((PORT_BASE + 443)) \
     --tls-cert-file="$PKI/serving.crt" --tls-private-key-file="$PKI/serving.key" --client-ca-file="$PKI/ca.crt" --cert-dir="$RUN_DIR/pki" \
     --service-account-issuer="$server" --service-account-key-file="$PKI/service-account.pub" --service-account-signing-key-file="$PKI/service-account.key" \
-    --authorization-mode=Node,RBAC --service-cluster-ip-range=10.96.0.0/16 --allow-privileged=true \
+    --authorization-mode=Node,RBAC --enable-bootstrap-token-auth=true --service-cluster-ip-range=10.96.0.0/16 --allow-privileged=true \
     --max-requests-inflight=4000 --max-mutating-requests-inflight=2000 --shutdown-watch-termination-grace-period=1s \
     --audit-policy-file="$ROOT/e2e/kubernetes/audit-policy.yaml" --audit-log-path="$RUN_DIR/audit.log" --audit-log-mode=blocking \
     --audit-log-maxsize=200 --audit-log-maxbackup=4 --audit-log-maxage=7
@@ -51,12 +51,13 @@ start_apiserver() {
 }
 
 # Only what endstate and its tests need: garbage collection, namespaces, service accounts, role aggregation, the node's life, workloads with
-# their disruption budgets (a drain must meet them). No cloud, volumes, endpoints or certificates.
+# their disruption budgets (a drain must meet them), the signing of certificates that were approved. No cloud, volumes or endpoints.
 controllers() {
   local -a needed=(garbage-collector-controller namespace-controller serviceaccount-controller root-ca-certificate-publisher-controller
     clusterrole-aggregation-controller validatingadmissionpolicy-status-controller node-lifecycle-controller taint-eviction-controller
     pod-garbage-collector-controller disruption-controller deployment-controller replicaset-controller statefulset-controller
-    daemonset-controller job-controller resourcequota-controller)
+    daemonset-controller job-controller resourcequota-controller certificatesigningrequest-signing-controller
+    certificatesigningrequest-cleaner-controller)
   # shellcheck disable=SC2206 # words
   needed+=(${MORE_CONTROLLERS:-})
   local IFS=,
@@ -71,6 +72,7 @@ start_controller_manager() {
   start_process controller-manager "$bin/kube-controller-manager" --kubeconfig="$RUN_DIR/controller-manager.kubeconfig" --controllers="$(controllers)" \
     --bind-address=127.0.0.1 --secure-port="$port" --tls-cert-file="$PKI/serving.crt" --tls-private-key-file="$PKI/serving.key" \
     --use-service-account-credentials=true --service-account-private-key-file="$PKI/service-account.key" --root-ca-file="$PKI/ca.crt" \
+    --cluster-signing-cert-file="$PKI/ca.crt" --cluster-signing-key-file="$PKI/ca.key" \
     --leader-elect=false --node-monitor-grace-period=180s --kube-api-qps=500 --kube-api-burst=1000
   await_process controller-manager 60 curl -sf --max-time 2 --cacert "$PKI/ca.crt" "https://127.0.0.1:$port/healthz"
 }

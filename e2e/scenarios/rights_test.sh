@@ -49,7 +49,25 @@ may_not $operator create machinesets.endstate.dev -n default
 may_not $operator delete clusters.endstate.dev -n default
 may_not $operator patch hostassignments.endstate.dev --subresource=status
 may_not $operator create changebudgets.endstate.dev
-may_not $operator create clusterroles.rbac.authorization.k8s.io
+may $operator create clusterroles.rbac.authorization.k8s.io # of hosts only: see below
+may_not $operator patch clusterroles.rbac.authorization.k8s.io
+may_not $operator delete rolebindings.rbac.authorization.k8s.io -n default
+may $operator patch certificatesigningrequests.certificates.k8s.io --subresource=approval
+may_not $operator patch certificatesigningrequests.certificates.k8s.io --subresource=status
+may_not $operator approve signers.certificates.k8s.io/kubernetes.io/legacy-unknown
+as_operator() { kubectl_admin --as="$operator" "$@"; }
+host_role() { # NAME RESOURCE VERB RESOURCE-NAME
+  printf '{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRole","metadata":{"name":"%s"},"rules":[{"apiGroups":["endstate.dev"],"resources":["%s"],"verbs":["%s"],"resourceNames":["%s"]}]}' "$@" | as_operator create -f -
+}
+host_binding() { # NAME ROLE USER
+  printf '{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRoleBinding","metadata":{"name":"%s"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"%s"},"subjects":[{"kind":"User","apiGroup":"rbac.authorization.k8s.io","name":"%s"}]}' "$@" | as_operator create -f -
+}
+check "the operator lets a host read what is its own" host_role endstate:host:u9 hostassignments get u9
+check "and binds it to that host" host_binding endstate:host:u9 endstate:host:u9 endstate:host:u9
+refuses "the operator makes another role" "roles of hosts only" host_role reader hostassignments get u9
+refuses "the operator lets a host write" "single objects only" host_role endstate:host:u8 hostassignments patch u8
+refuses "the operator binds a host's role to somebody else" "to that host only" host_binding endstate:host:u8 endstate:host:u9 jane
+refuses "the operator gives a host what it doesn't have" "attempting to grant" as_operator create clusterrolebinding endstate:host:u7 --clusterrole=cluster-admin --user=endstate:host:u7
 
 fleet=system:serviceaccount:endstate-system:endstate-fleet
 may $fleet create hosts.endstate.dev -n default
@@ -94,6 +112,25 @@ refuses "an agent tells what happened to another" "its own HostAssignment only" 
 for what in "get secrets" "list nodes" "patch nodes" "get hosts.endstate.dev" "get machinepackageversions.endstate.dev" "delete hostassignments.endstate.dev" "create pods"; do
   # shellcheck disable=SC2086 # two words
   refuses "an agent may not $what" "no" as_agent auth can-i $what
+done
+# Requests for certificates: its own, and its kubelet's. Who gets them is the operator's word (e2e/hosts/enrol.sh).
+openssl req -new -nodes -newkey ec -pkeyopt ec_paramgen_curve:P-256 -keyout /dev/null -subj "/O=endstate:agents/CN=endstate:host:uid-1" 2>/dev/null >"$RUN_DIR/request.pem"
+ask_for() { # NAME SIGNER USAGE
+  printf '{"apiVersion":"certificates.k8s.io/v1","kind":"CertificateSigningRequest","metadata":{"name":"%s"},"spec":{"request":"%s","signerName":"%s","usages":["digital signature","%s"]}}' \
+    "$1" "$(base64 -w 0 "$RUN_DIR/request.pem")" "$2" "$3" | as_agent create -f -
+}
+check "an agent asks for a certificate" ask_for own kubernetes.io/kube-apiserver-client "client auth"
+refuses "an agent asks for a server's certificate" "its own certificate and its kubelet's only" ask_for serving kubernetes.io/kubelet-serving "server auth"
+for what in "delete certificatesigningrequests" "patch certificatesigningrequests --subresource=approval" "patch certificatesigningrequests --subresource=status" "approve signers"; do
+  # shellcheck disable=SC2086 # words
+  refuses "an agent may not $what" "no" as_agent auth can-i $what
+done
+# A one-time token: it asks, and nothing else.
+as_token() { kubectl_admin --as=system:bootstrap:abcdef --as-group=system:bootstrappers --as-group=system:bootstrappers:endstate --as-group=system:bootstrappers:endstate:uid-1 --as-group=system:authenticated "$@"; }
+check "a one-time token may ask for a certificate" as_token auth can-i create certificatesigningrequests.certificates.k8s.io
+for what in "get hostassignments.endstate.dev" "get hosts.endstate.dev" "get secrets" "patch hostassignments.endstate.dev --subresource=status" "create leases.coordination.k8s.io -n endstate-system" "get nodes" "approve signers"; do
+  # shellcheck disable=SC2086 # words
+  refuses "a one-time token may not $what" "no" as_token auth can-i $what
 done
 refuses "one of the group without a host's name reports" "for users endstate:host" \
   sh -c "printf '%s' '$(report_json uid-1)' | '$(kubectl_binary)' --kubeconfig '$RUN_DIR/kubeconfig' --as=someone --as-group=endstate:agents --as-group=system:authenticated apply --server-side --subresource=status --field-manager=x -f -"

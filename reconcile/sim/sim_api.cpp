@@ -326,6 +326,11 @@ struct SimApi::Impl {
     return std::nullopt;
   }
 
+  // A request for a certificate is approved through a subresource of its own, which is its status too.
+  static bool is_status(const Call& c) {
+    return c.subresource == "status" || (c.subresource == "approval" && c.resource->plural == "certificatesigningrequests");
+  }
+
   // What a write to an existing object may change: not its identity; status through the subresource only, and only status there.
   std::optional<Error> settle(const Call& c, const json& before, json& after) {
     auto& metadata = after["metadata"];
@@ -338,7 +343,7 @@ struct SimApi::Impl {
     metadata.erase("managedFields");
     after["apiVersion"] = before["apiVersion"];
     after["kind"] = before["kind"];
-    if (c.subresource == "status") {
+    if (is_status(c)) {
       json only = before;
       if (after.contains("status"))
         only["status"] = after["status"];
@@ -424,7 +429,7 @@ struct SimApi::Impl {
   Result<json> change(const Call& c) {
     auto& s = shelf(*c.resource);
     const ObjectKey key{c.resource->namespaced ? c.name_space : "", c.name};
-    if (!c.subresource.empty() && !(c.subresource == "status" && has_status(*c.resource))) return fail(not_found(c));
+    if (!c.subresource.empty() && !(is_status(c) && has_status(*c.resource))) return fail(not_found(c));
     auto body = parse(c.body);
     if (!body) return body;
     const auto it = s.objects.find(key);

@@ -4,6 +4,8 @@
 
 #include "controllers/cluster/loop.hpp"
 #include "controllers/cluster/pki_forge.hpp"
+#include "controllers/enrolment/loop.hpp"
+#include "controllers/enrolment/pki_token.hpp"
 #include "controllers/guard/disruptive.hpp"
 #include "controllers/guard/ledger_guard.hpp"
 #include "controllers/guard/loop.hpp"
@@ -33,6 +35,11 @@ int refuse(const std::string& why) {
   return 2;
 }
 
+// Bodies that hold keys: each recipe has one who knows it.
+reconcile::Result<std::string> make(const std::string& recipe, const std::vector<std::string>& secrets, reconcile::WallTime now) {
+  return enrolment::is_ours(recipe) ? enrolment::forge(recipe, secrets, now) : cluster::forge(recipe, secrets, now);
+}
+
 // Members are made in this order and end in the opposite one: what refers to another comes after it.
 struct Operator {
   Operator(const OperatorOptions& options, const reconcile::Credentials& credentials, const reconcile::Log& log)
@@ -45,13 +52,13 @@ struct Operator {
         caches(env, log),
         guard(
             env, caches, [this] { return leadership.may_act(env.now().mono); }, metrics, log),
-        manager(env, caches, guard, {&cluster, &machine_set, &machine, &package, &budget, &metric_source},
+        manager(env, caches, guard, {&cluster, &machine_set, &machine, &package, &budget, &metric_source, &enrolment},
                 {.program = "endstate",
                  .instance = options.identity,
                  .lease = &leadership,
                  .also_watch = guard::LedgerGuard::sources(),
                  .disruptive = guard::disruptive,
-                 .make = cluster::forge},
+                 .make = make},
                 metrics, log),
         exporter(env, caches, metrics, [this] { return leadership.may_act(env.now().mono); }) {
     metrics.set("build_info", "1: the version that runs.", {{"version", version}}, 1);
@@ -109,6 +116,7 @@ struct Operator {
   package::PackageLoop package;
   guard::BudgetLoop budget;
   metric_source::MetricSourceLoop metric_source;
+  enrolment::EnrolmentLoop enrolment;
   reconcile::Manager manager;
   observe::StateExporter exporter;
   reconcile::Handle next_;  // of stay_small()

@@ -1,0 +1,70 @@
+// Enrolment: the names by which a host becomes known to API servers, shared by operator, agent and plugin (and by manifests/rbac/agent.yaml
+// and manifests/policies/agents.yaml). The path is told in docs/decisions/0010-enrolment.md.
+#pragma once
+#include <chrono>
+#include <string>
+#include <string_view>
+
+namespace endstate::v1alpha1 {
+
+namespace enrolment {
+// Who a host is, in certificates and tokens.
+inline constexpr std::string_view user_prefix = "endstate:host:";    // + uid of its Host: the CN of both of its certificates
+inline constexpr std::string_view hosts_group = "endstate:hosts";    // O of the one for the meta cluster
+inline constexpr std::string_view agents_group = "endstate:agents";  // O of the one for its business cluster
+// Group of all one-time tokens; with ":" and the uid: of those of one host.
+inline constexpr std::string_view token_group = "system:bootstrappers:endstate";
+inline std::string user(std::string_view uid) { return std::string(user_prefix).append(uid); }
+inline std::string token_group_of(std::string_view uid) { return std::string(token_group).append(":").append(uid); }
+
+// https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/#kubernetes-signers
+inline constexpr std::string_view client_signer = "kubernetes.io/kube-apiserver-client";
+inline constexpr std::string_view kubelet_client_signer = "kubernetes.io/kube-apiserver-client-kubelet";
+inline constexpr std::string_view kubelet_serving_signer = "kubernetes.io/kubelet-serving";
+
+// Objects of one host: Secrets in the namespace of its Host, CertificateSigningRequests in both clusters (+ "-" and a hash of the key), and
+// the name of its Role and ClusterRole with their bindings.
+inline std::string token_secret(std::string_view uid) { return std::string("endstate-enrol-").append(uid); }
+inline std::string hand_over_secret(std::string_view uid) { return std::string("endstate-host-").append(uid); }
+inline std::string request_prefix(std::string_view uid) { return std::string("endstate-host-").append(uid).append("-"); }
+inline std::string role(std::string_view uid) { return user(uid); }
+inline constexpr std::string_view bootstrap_namespace = "kube-system";
+inline constexpr std::string_view bootstrap_prefix = "bootstrap-token-";
+
+// Annotations. Host: a token is wanted; the value tells one wish from the next; goes once the token is there.
+inline constexpr std::string_view wanted = "endstate.dev/enrol";
+// Of the two Secrets: the token's public part, its end, whether its API server knows it; which wish, which claim it is for.
+inline constexpr std::string_view token_id = "endstate.dev/token-id";
+inline constexpr std::string_view token_expires = "endstate.dev/token-expires";
+inline constexpr std::string_view published = "endstate.dev/published";
+inline constexpr std::string_view claimed_by = "endstate.dev/machine-uid";
+inline constexpr std::string_view cluster = "endstate.dev/cluster";  // "<namespace>/<name>"
+inline constexpr std::string_view enrolled =
+    "endstate.dev/enrolled";  // when the host had enrolled: one that does it again gets another token
+// Label: finds the two Secrets (value of label::component).
+inline constexpr std::string_view component = "enrolment";
+
+// Data of the hand-over: a kubeconfig with the business cluster's address, CA and the one-time token. Absent: it is the meta cluster
+// itself, where the host has a certificate already.
+inline constexpr std::string_view kubeconfig_key = "value";
+inline constexpr std::string_view token_key = "token";
+
+inline constexpr std::chrono::seconds token_life{3600};
+}  // namespace enrolment
+
+namespace condition {
+// Host.
+inline constexpr std::string_view enrolled = "Enrolled";  // it has a certificate of the meta cluster
+inline constexpr std::string_view joined = "Joined";      // and one of the cluster of the Machine that has it
+}  // namespace condition
+
+namespace reason {
+inline constexpr std::string_view enrolled = "HostEnrolled";
+inline constexpr std::string_view enrolment_open = "EnrolmentOpen";
+inline constexpr std::string_view enrolment_expired = "EnrolmentExpired";
+inline constexpr std::string_view joined = "HostJoined";
+inline constexpr std::string_view handed_over = "HandedOver";
+inline constexpr std::string_view certificate_refused = "CertificateRefused";
+}  // namespace reason
+
+}  // namespace endstate::v1alpha1

@@ -1,0 +1,356 @@
+// Enrolment on simulated API servers: the operator with its real loops, people, hosts that ask, and the signer, while the operator is
+// killed and the network loses what it can.
+#include "controllers/enrolment/loop.hpp"
+
+#include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "apis/v1alpha1/cluster.hpp"
+#include "apis/v1alpha1/enrolment.hpp"
+#include "apis/v1alpha1/machine.hpp"
+#include "apis/v1alpha1/names.hpp"
+#include "controllers/cluster/loop.hpp"
+#include "controllers/enrolment/pki_token.hpp"
+#include "controllers/enrolment/testing.hpp"
+#include "controllers/guard/disruptive.hpp"
+#include "reconcile/kube/certificates.hpp"
+#include "reconcile/kube/rbac.hpp"
+#include "reconcile/kube/workloads.hpp"
+#include "reconcile/run/manager.hpp"
+#include "reconcile/sim/seeds.hpp"
+#include "reconcile/sim/sim_api.hpp"
+#include "reconcile/sim/toy.hpp"
+
+using namespace endstate;
+using namespace std::chrono_literals;
+namespace api = v1alpha1;
+namespace names = v1alpha1::enrolment;
+using nlohmann::json;
+using reconcile::Call, reconcile::resource_of, reconcile::SimApi, reconcile::SimEnv, reconcile::SimWorld, reconcile::Verb;
+
+namespace {
+
+constexpr std::string_view kubeconfig_text =
+    R"({"current-context":"c","contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}],"clusters":[{"name":"c","cluster":{"server":"https://business:6443","certificate-authority-data":"Q0E="}}],"users":[{"name":"u","user":{"token":"operators"}}]})";
+
+struct Operator {
+  SimEnv env;
+  reconcile::Caches caches;
+  reconcile::toy::ToyGuard guard;
+  reconcile::Metrics metrics{"endstate"};
+  cluster::ClusterLoop clusters;
+  enrolment::EnrolmentLoop enrolment;
+  reconcile::Manager manager;
+  Operator(SimWorld& world, SimApi& meta, SimApi& business, reconcile::SimFaults faults)
+      : env(world, "operator", faults),
+        caches(env, reconcile::seed_log("operator")),
+        guard(env),
+        manager(env, caches, guard, {&clusters, &enrolment},
+                {.program = "endstate", .disruptive = guard::disruptive, .make = enrolment::forge}, metrics,
+                reconcile::seed_log("operator")) {
+    env.serve("", meta);
+    env.reachable(std::string(kubeconfig_text), business);
+    manager.start();
+  }
+};
+
+struct Rig {
+  explicit Rig(std::uint64_t seed = 1) : world(seed), meta(world), business(world) {
+    create<api::Cluster>(meta, "default", {{"metadata", {{"name", "own"}}}, {"spec", {{"controlPlane", {{"type", "External"}}}}}});
+    create<api::Cluster>(
+        meta, "default",
+        {{"metadata", {{"name", "far"}}}, {"spec", {{"controlPlane", {{"type", "External"}, {"kubeconfigSecret", {{"name", "kc"}}}}}}}});
+    create<reconcile::Secret>(meta, "default", {{"metadata", {{"name", "kc"}}}, {"data", {{"value", cluster::base64(kubeconfig_text)}}}});
+    create<api::Host>(meta, "default", {{"metadata", {{"name", "h1"}}}, {"spec", {{"address", "10.0.0.1"}}}});
+    uid = object<api::Host>(meta, "default", "h1")["metadata"]["uid"];
+    start();
+  }
+  void start(reconcile::SimFaults faults = {}) { op = std::make_unique<Operator>(world, meta, business, faults); }
+
+  template <class T>
+  void create(SimApi& server, const std::string& ns, json body) {
+    body["apiVersion"] = reconcile::api_version(resource_of<T>);
+    body["kind"] = resource_of<T>.kind;
+    auto done = server.request({.verb = Verb::create, .resource = &resource_of<T>, .name_space = ns, .body = body.dump()});
+    if (!done) FAIL(done.error().message);
+  }
+  template <class T>
+  void patch(SimApi& server, const std::string& ns, const std::string& name, const json& body, const std::string& sub = {}) {
+    auto done = server.request(
+        {.verb = Verb::merge_patch, .resource = &resource_of<T>, .name_space = ns, .name = name, .subresource = sub, .body = body.dump()});
+    if (!done) FAIL(done.error().message);
+  }
+  template <class T>
+  json object(const SimApi& server, const std::string& ns, const std::string& name) const {
+    return json::parse(server.get(resource_of<T>, ns, name).value_or("{}"));
+  }
+  template <class T>
+  bool exists(const SimApi& server, const std::string& ns, const std::string& name) const {
+    return server.get(resource_of<T>, ns, name).has_value();
+  }
+
+  // ---- people ----
+  void wish(const std::string& id = "w1") {
+    patch<api::Host>(meta, "default", "h1", {{"metadata", {{"annotations", {{names::wanted, id}}}}}});
+  }
+  void claim(const std::string& cluster) {
+    create<api::Machine>(meta, "default", {{"metadata", {{"name", "m-" + cluster}}}, {"spec", {{"clusterName", cluster}}}});
+    machine_uid = object<api::Machine>(meta, "default", "m-" + cluster)["metadata"]["uid"];
+    patch<api::Host>(
+        meta, "default", "h1",
+        {{"spec", {{"consumerRef", {{"kind", "Machine"}, {"namespace", "default"}, {"name", "m-" + cluster}, {"uid", machine_uid}}}}}});
+    create<api::HostAssignment>(
+        server_of(cluster), "",
+        {{"metadata", {{"name", uid}}}, {"spec", {{"state", "Active"}, {"machineUID", machine_uid}, {"nodeName", "h1"}}}});
+  }
+  void release(const std::string& cluster) {
+    REQUIRE(server_of(cluster).request({.verb = Verb::remove, .resource = &resource_of<api::HostAssignment>, .name = uid}));
+    patch<api::Host>(meta, "default", "h1", {{"spec", {{"consumerRef", nullptr}}}});
+  }
+  SimApi& server_of(const std::string& cluster) { return cluster == "own" ? meta : business; }
+
+  // ---- a host ----
+  std::string token_user(const SimApi& server) {  // of the one token that the API server knows
+    std::string user;
+    for (const auto& text : server.list(resource_of<reconcile::Secret>, "kube-system")) {
+      const auto s = json::parse(text);
+      if (s["type"] == "bootstrap.kubernetes.io/token") user = "system:bootstrap:" + s["metadata"]["name"].get<std::string>().substr(16);
+    }
+    return user;
+  }
+  void ask(SimApi& server, const std::string& name, const std::string& user, const std::string& organization, const std::string& cn = {}) {
+    create<reconcile::CertificateSigningRequest>(
+        server, "",
+        {{"metadata", {{"name", name}}},
+         {"spec",
+          {{"request", enrolment::testing::request(cn.empty() ? names::user(uid) : cn, {organization})},
+           {"signerName", names::client_signer},
+           {"username", user},
+           {"groups",
+            user.starts_with("system:bootstrap:") ? json::array({names::token_group, names::token_group_of(uid)}) : json::array()},
+           {"usages", {"digital signature", "client auth"}}}}});
+  }
+  std::string said(const SimApi& server, const std::string& name) const {
+    const auto r = object<reconcile::CertificateSigningRequest>(server, "", name);
+    if (!r.contains("status") || !r["status"].contains("conditions")) return {};
+    return r["status"]["conditions"][0]["type"];
+  }
+  // kube-controller-manager's.
+  void sign(SimApi& server) {
+    for (const auto& text : server.list(resource_of<reconcile::CertificateSigningRequest>)) {
+      const auto r = json::parse(text);
+      const std::string name = r["metadata"]["name"];
+      if (said(server, name) == "Approved" && !r["status"].contains("certificate"))
+        patch<reconcile::CertificateSigningRequest>(server, "", name, {{"status", {{"certificate", "Y2VydA=="}}}}, "status");
+    }
+  }
+  std::string condition(const std::string& type) const {
+    const auto host = object<api::Host>(meta, "default", "h1");
+    for (const auto& c : host.value("/status/conditions"_json_pointer, json::array()))
+      if (c["type"] == type) return c["status"].get<std::string>() + "/" + c["reason"].get<std::string>();
+    return {};
+  }
+  bool until(const std::function<bool()>& done, std::chrono::nanoseconds limit = 60s) {
+    return world.run_until(
+        [&] {
+          sign(meta);
+          sign(business);
+          return done();
+        },
+        limit);
+  }
+  void enrol(const std::string& id = "w1") {
+    wish(id);
+    REQUIRE(until([&] { return !token_user(meta).empty() && condition("Enrolled") == "False/EnrolmentOpen"; }));
+    ask(meta, "first-" + id, token_user(meta), "endstate:hosts");
+    REQUIRE(until([&] { return condition("Enrolled") == "True/HostEnrolled"; }));
+  }
+  bool handed_over() const {
+    return object<reconcile::Secret>(meta, "default", names::hand_over_secret(uid))
+               .value("/metadata/annotations/endstate.dev~1published"_json_pointer, "") == "true";
+  }
+
+  SimWorld world;
+  SimApi meta, business;
+  std::unique_ptr<Operator> op;
+  std::string uid, machine_uid;
+};
+
+}  // namespace
+
+TEST_CASE("a host enrols with a one-time token, and can be claimed", "[enrolment]") {
+  Rig r;
+  r.enrol();
+  CHECK(r.said(r.meta, "first-w1") == "Approved");
+  CHECK(r.object<api::Host>(r.meta, "default", "h1")["status"]["phase"] == "Ready");
+  // The token has had its time: neither Secret is left, and the wish is gone.
+  REQUIRE(
+      r.until([&] { return r.token_user(r.meta).empty() && !r.exists<reconcile::Secret>(r.meta, "default", names::token_secret(r.uid)); }));
+  CHECK_FALSE(r.object<api::Host>(r.meta, "default", "h1")["metadata"].value("annotations", json::object()).contains(names::wanted));
+  const auto role = r.object<reconcile::Role>(r.meta, "default", names::role(r.uid));
+  REQUIRE(role["rules"].size() == 2);
+  CHECK(role["rules"][0]["resourceNames"] == json::array({"h1"}));
+  CHECK(role["rules"][1]["resourceNames"] == json::array({names::hand_over_secret(r.uid)}));
+  CHECK(r.exists<reconcile::RoleBinding>(r.meta, "default", names::role(r.uid)));
+  r.world.run_for(1min);
+  r.meta.writes.clear();
+  r.world.run_for(2h);
+  CHECK(r.meta.writes == std::map<std::string, int>{});  // at rest nothing is written
+
+  SECTION("renews by itself") {
+    r.ask(r.meta, "renewal", names::user(r.uid), "endstate:hosts");
+    CHECK(r.until([&] { return r.said(r.meta, "renewal") == "Approved"; }));
+  }
+  SECTION("and enrols again, when a person wants it") {
+    r.enrol("w2");
+    CHECK(r.said(r.meta, "first-w2") == "Approved");
+  }
+}
+
+TEST_CASE("a token is good for one key, for one hour, for one host", "[enrolment]") {
+  Rig r;
+  r.wish();
+  REQUIRE(r.until([&] { return !r.token_user(r.meta).empty() && r.condition("Enrolled") == "False/EnrolmentOpen"; }));
+  const auto token = r.token_user(r.meta);
+  SECTION("two who come with it: the first has it") {
+    r.ask(r.meta, "a", token, "endstate:hosts");
+    r.ask(r.meta, "b", token, "endstate:hosts");
+    REQUIRE(r.until([&] { return !r.said(r.meta, "a").empty() && !r.said(r.meta, "b").empty(); }));
+    CHECK(r.said(r.meta, "a") != r.said(r.meta, "b"));
+    CHECK(r.until([&] { return r.condition("Enrolled") == "True/HostEnrolled"; }));
+  }
+  SECTION("it ends") {
+    r.world.run_for(61min);
+    CHECK(r.condition("Enrolled") == "False/EnrolmentExpired");
+    CHECK(r.token_user(r.meta).empty());
+    CHECK(r.object<api::Host>(r.meta, "default", "h1").value("/status/phase"_json_pointer, "") != "Ready");
+    r.ask(r.meta, "late", token, "endstate:hosts");  // made before it ended, seen after
+    CHECK(r.until([&] { return r.said(r.meta, "late") == "Denied"; }));
+  }
+  SECTION("what doesn't match is refused; what is others' is left alone") {
+    r.ask(r.meta, "stranger", "jane", "endstate:hosts");
+    r.ask(r.meta, "admin", token, "system:masters");
+    r.ask(r.meta, "other", token, "endstate:hosts", "endstate:host:another");
+    r.ask(r.meta, "theirs", "jane", "developers", "jane");
+    REQUIRE(r.until([&] {
+      return r.said(r.meta, "stranger") == "Denied" && r.said(r.meta, "admin") == "Denied" && r.said(r.meta, "other") == "Denied";
+    }));
+    r.world.run_for(1min);
+    CHECK(r.said(r.meta, "theirs").empty());
+  }
+}
+
+TEST_CASE("a claim hands the cluster over; the agent gets its certificate there; release takes it back", "[enrolment]") {
+  const std::string cluster = GENERATE("own", "far");
+  Rig r;
+  r.enrol();
+  r.claim(cluster);
+  REQUIRE(r.until([&] { return r.handed_over(); }));
+  auto& server = r.server_of(cluster);
+  REQUIRE(r.until([&] { return r.exists<reconcile::ClusterRoleBinding>(server, "", names::role(r.uid)); }));
+  const auto hand_over = r.object<reconcile::Secret>(r.meta, "default", names::hand_over_secret(r.uid));
+  CHECK(hand_over["metadata"]["annotations"][names::claimed_by] == r.machine_uid);
+  CHECK(r.until([&] { return r.condition("Joined") == "False/HandedOver"; }));
+  const auto role = r.object<reconcile::ClusterRole>(server, "", names::role(r.uid));
+  CHECK(role["rules"].size() == 1);
+  CHECK(role["rules"][0]["resourceNames"] == json::array({r.uid}));
+  const bool far = cluster == "far";
+  CHECK(hand_over.value("data", json::object()).contains("value") == far);
+  if (far) {
+    const auto kubeconfig = cluster::from_base64(hand_over["data"]["value"].get<std::string>()).value();
+    CHECK(kubeconfig.find("https://business:6443") != std::string::npos);
+    CHECK(kubeconfig.find("operators") == std::string::npos);
+  }
+  const auto user = far ? r.token_user(server) : names::user(r.uid);
+  REQUIRE_FALSE(user.empty());
+  r.ask(server, "second", user, "endstate:agents");
+  REQUIRE(r.until([&] { return r.condition("Joined") == "True/HostJoined"; }));
+  CHECK(r.said(server, "second") == "Approved");
+  REQUIRE(r.until([&] { return r.token_user(server).empty(); }));
+  if (far) {
+    r.ask(server, "third", user, "endstate:agents");  // the token again, with another key
+    CHECK(r.until([&] { return r.said(server, "third") == "Denied"; }));
+    r.ask(server, "hosts", names::user(r.uid), "endstate:hosts");
+    CHECK(r.until([&] { return r.said(server, "hosts") == "Denied"; }));
+  }
+  r.patch<api::HostAssignment>(server, "", r.uid, {{"status", {{"agent", {{"version", "1"}}}}}}, "status");
+  r.world.run_for(2h);  // requests are forgotten, tokens end: what it has stays
+  CHECK(r.condition("Joined") == "True/HostJoined");
+  CHECK(r.exists<reconcile::Secret>(r.meta, "default", names::hand_over_secret(r.uid)));
+
+  r.release(cluster);
+  REQUIRE(r.until([&] { return !r.exists<reconcile::Secret>(r.meta, "default", names::hand_over_secret(r.uid)); }));
+  REQUIRE(r.until([&] { return !r.exists<reconcile::ClusterRole>(server, "", names::role(r.uid)); }, 5min));
+  CHECK(r.condition("Joined").empty());
+  r.claim(cluster == "own" ? "far" : "own");
+  CHECK(r.until([&] { return r.handed_over(); }));
+}
+
+TEST_CASE("a token that was handed over and not used is made anew; a host that enrols again gets another", "[enrolment]") {
+  Rig r;
+  r.enrol();
+  r.claim("far");
+  REQUIRE(r.until([&] { return r.handed_over(); }));
+  const auto first = r.token_user(r.business);
+  SECTION("in time") {
+    r.world.run_for(62min);
+    REQUIRE(r.until([&] { return r.handed_over() && r.token_user(r.business) != first; }));
+    CHECK(r.object<reconcile::Secret>(r.meta, "default", names::hand_over_secret(r.uid))["metadata"]["annotations"][names::token_id] !=
+          first.substr(17));
+  }
+  SECTION("a disk that was lost") {
+    r.ask(r.business, "second", first, "endstate:agents");
+    REQUIRE(r.until([&] { return r.condition("Joined") == "True/HostJoined"; }));
+    r.world.run_for(5s);
+    r.enrol("w2");
+    REQUIRE(r.until([&] { return r.handed_over() && !r.token_user(r.business).empty() && r.token_user(r.business) != first; }));
+    r.ask(r.business, "again", r.token_user(r.business), "endstate:agents");
+    CHECK(r.until([&] { return r.said(r.business, "again") == "Approved"; }));
+  }
+}
+
+TEST_CASE("hosts that nobody enrols cost nothing", "[enrolment]") {
+  Rig r;
+  r.claim("own");
+  r.world.run_for(10min);
+  CHECK(r.meta.count(resource_of<reconcile::Role>) == 0);
+  CHECK(r.meta.count(resource_of<reconcile::ClusterRole>) == 0);
+  CHECK(r.condition("Enrolled").empty());
+}
+
+TEST_CASE("an operator that is killed at any moment, on a network that loses things: the end is the same", "[enrolment]") {
+  reconcile::for_seeds(15, [](std::uint64_t seed) {
+    INFO("seed " << seed);
+    Rig r(seed);
+    const reconcile::SimFaults faults{.refused = 50, .reply_lost = 50, .request_lost = 20, .watch_cut = 20};
+    int kills = 0;
+    const auto until = [&](const std::function<bool()>& done) {
+      auto next = r.world.now() + std::chrono::milliseconds(r.world.random() % 3000);
+      REQUIRE(r.until(
+          [&] {
+            if (kills < 12 && r.world.now() >= next) {
+              ++kills;
+              r.op->env.kill();
+              r.op.reset();
+              r.start(faults);
+              next = r.world.now() + std::chrono::milliseconds(r.world.random() % 6000);
+            }
+            return done();
+          },
+          10min));
+    };
+    r.wish();
+    until([&] { return !r.token_user(r.meta).empty() && r.condition("Enrolled") == "False/EnrolmentOpen"; });
+    r.ask(r.meta, "first", r.token_user(r.meta), "endstate:hosts");
+    until([&] { return r.condition("Enrolled") == "True/HostEnrolled" && r.token_user(r.meta).empty(); });
+    r.claim("far");
+    until([&] { return r.handed_over(); });
+    r.ask(r.business, "second", r.token_user(r.business), "endstate:agents");
+    until([&] { return r.condition("Joined") == "True/HostJoined" && r.token_user(r.business).empty(); });
+    r.release("far");
+    until([&] { return !r.exists<reconcile::Secret>(r.meta, "default", names::hand_over_secret(r.uid)) && r.condition("Joined").empty(); });
+    CHECK(r.said(r.meta, "first") == "Approved");
+    CHECK(r.said(r.business, "second") == "Approved");
+  });
+}

@@ -1,0 +1,57 @@
+// Which certificates a host may have: a pure judgement of one request, by what the API server says of who asks and by what is known of the
+// host. What isn't ours is left to others; what claims to be ours and doesn't match is refused with a reason.
+//
+//   signer                          subject                         asked for by
+//   kube-apiserver-client           endstate:host:UID, endstate:hosts    the enrolment's token, or that very user; in the meta cluster
+//   kube-apiserver-client           endstate:host:UID, endstate:agents   the hand-over's token, or that very user; where it is assigned
+//   kube-apiserver-client-kubelet   system:node:NAME, system:nodes       endstate:host:UID, or that very user; NAME: of its assignment
+//   kubelet-serving                 system:node:NAME, system:nodes       that very user; for its name and address only
+#pragma once
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "reconcile/kube/certificates.hpp"
+
+namespace endstate::enrolment {
+
+// What is in a PKCS #10 request (pki_request.hpp reads it).
+struct RequestFacts {
+  std::string common_name;
+  std::vector<std::string> organizations, dns_names, addresses;  // addresses: as inet_ntop writes them
+  bool more = false;                                             // something else is asked for: other names, other parts of a subject, a CA
+  friend bool operator==(const RequestFacts&, const RequestFacts&) = default;
+};
+
+// What is known of the host that a request is about, in the cluster where it was made.
+struct HostFacts {
+  std::string uid, name, address;
+  bool meta = false;            // it is the meta cluster
+  bool assigned = false;        // the host has a HostAssignment in this cluster
+  std::string node_name;        // of an active one; empty: there is none
+  std::string enrolment_token;  // user of the token that is valid for its enrolment; empty: none is
+  std::string hand_over_token;  // and of the one for this business cluster
+};
+
+enum class Verdict : std::uint8_t { not_ours, wait, approve, deny };
+enum class Purpose : std::uint8_t { none, host, agent, kubelet_client, kubelet_serving };
+struct Judgement {
+  Verdict verdict{};
+  Purpose purpose{};
+  std::string message{};  // why, for people
+  bool by_token = false;  // asked for with a one-time token: good for one key only
+};
+
+Judgement judge(const reconcile::CertificateSigningRequest& request, const RequestFacts& facts, const HostFacts& host);
+
+// The uids of hosts that a request may be about, by who asks; nullopt: by nobody of ours.
+std::optional<std::string> host_uid_of(const reconcile::CertificateSigningRequest& request);
+// The Node's name, of a kubelet that asks for itself.
+std::optional<std::string> node_of(const reconcile::CertificateSigningRequest& request);
+
+bool is_approved(const reconcile::CertificateSigningRequest& request);
+bool is_pending(const reconcile::CertificateSigningRequest& request);  // neither approved nor denied nor failed
+bool is_issued(const reconcile::CertificateSigningRequest& request);
+
+}  // namespace endstate::enrolment
