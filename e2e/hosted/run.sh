@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # run.sh: hosted clusters on real pods (`make e2e E2E_LANES=hosted`): a meta cluster with this machine as its node (real kubelet, containerd, kube-proxy, and
 # kube-router for NetworkPolicies), the operator as a Deployment of its chart, and the life of two control planes: made, used by kubectl, kept apart, released from one
-# minor to the next, released badly and rolled back while a client writes and reads, put right after drift, a lost leaf and a lost CA, a CA
-# replaced, deleted. Each step has a bound.
+# minor to the next, released badly and rolled back while a client writes and reads, put right after drift,
+# a lost leaf, a lost CA, a full disk and a killed operator, a CA replaced, deleted. Each step has a bound.
 #
 # Needs root.
 #
@@ -16,6 +16,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/../../hack/lib.sh"
 source "$ROOT/e2e/hosted/lib.sh"
 # shellcheck source=e2e/hosted/world.sh
 source "$ROOT/e2e/hosted/world.sh"
+# shellcheck source=e2e/hosted/trouble.sh
+source "$ROOT/e2e/hosted/trouble.sh"
 cd "$ROOT"
 ((EUID == 0)) || fail "the lane hosted runs pods on this machine: as root"
 
@@ -77,7 +79,9 @@ release() { k patch clusters.endstate.dev "$business" --type merge -p "{\"spec\"
 releases() {
   start_prober
   release good
-  await 300 "a good release, $kubernetes_before to $kubernetes, part by part, with a soak of 5 s" released good
+  sleep 10
+  kill_operator
+  await 300 "a good release, $kubernetes_before to $kubernetes, part by part, its operator killed in the middle" released good
   judge "while it was released" 2
   start_prober
   release bad
@@ -86,40 +90,6 @@ releases() {
   release good
   await 30 "edited back: not stalled any more" not_stalled
 }
-
-trouble() {
-  start_prober
-  k delete pod three-etcd-1 --grace-period=0 --force >/dev/null 2>&1
-  k delete networkpolicy three-etcd >/dev/null
-  k delete secret three-scheduler >/dev/null
-  k set image deployment/three-scheduler kube-scheduler=example.invalid/other >/dev/null
-  await 120 "a member killed, a policy and a leaf deleted, an image edited: as it was" put_right
-  judge "while it was put right" 5
-  k get secret three-etcd -o json | jq 'del(.metadata.uid, .metadata.resourceVersion, .metadata.creationTimestamp, .metadata.managedFields)' >"$RUN_DIR/ca.json"
-  k delete secret three-etcd >/dev/null
-  await 30 "etcd's CA deleted: refused loudly" stalled KeyLost
-  sleep 5
-  ! k get secret three-etcd >/dev/null 2>&1 || fail "a CA was made anew"
-  k apply -f "$RUN_DIR/ca.json" >/dev/null 2>&1
-  rm -f "$RUN_DIR/ca.json"
-  await 30 "the CA put back" ready
-}
-put_right() {
-  k get networkpolicy three-etcd && k get secret three-scheduler &&
-    [[ $(k get deployment three-scheduler -o jsonpath='{.spec.template.spec.containers[0].image}') == endstate.local/* ]] &&
-    [[ $(k get statefulset three-etcd -o jsonpath='{.status.readyReplicas}') == 3 ]] && ready
-}
-
-# The leader's pod is killed without a word: the standby goes on.
-operator_killed() {
-  local leader
-  leader=$(operator_pod)
-  kubectl_admin delete pod "$leader" -n endstate-system --grace-period=0 --force >/dev/null 2>&1
-  await 60 "the leading operator pod is killed: another leads" other_leads "$leader"
-  k delete secret three-scheduler >/dev/null
-  await 30 "and puts right what is deleted" k get secret three-scheduler
-}
-other_leads() { [[ $(operator_pod) != "$1" ]]; }
 
 rotation() {
   local before
@@ -145,7 +115,10 @@ one_master
 three_masters
 isolation
 releases
-trouble
+missing_image
+put_back
+lost_ca
+full_disk
 operator_killed
 rotation
 deletion

@@ -39,7 +39,8 @@ provisioner: kubernetes.io/no-provisioner
 volumeBindingMode: WaitForFirstConsumer
 YAML
   for ((i = 0; i < volumes; i++)); do
-    install -d -o 65532 -g 65532 -m 700 "$RUN_DIR/volumes/$i"
+    mkdir -p "$RUN_DIR/volumes/$i"
+    mount -t tmpfs -o size=400m,uid=65532,gid=65532,mode=700 endstate "$RUN_DIR/volumes/$i" # a disk that can be filled
     cat <<YAML
 ---
 apiVersion: v1
@@ -119,4 +120,5 @@ start_world() {
   package before "$kubernetes_before"
   package good "$kubernetes"
   package bad "$kubernetes" --no-such-flag=1
+  package nowhere "${kubernetes}9" # a patch of which there is no image
 }
