@@ -81,6 +81,19 @@ consteval auto describe(const Sysctl*) {
                 field<&Sysctl::value>("value", "Its value.", {.required = true, .min_length = 1, .max_length = 128}));
 }
 
+struct KernelModule {
+  Text name, parameters;
+  friend bool operator==(const KernelModule&, const KernelModule&) = default;
+};
+consteval auto describe(const KernelModule*) {
+  return object("A module of the kernel that the package needs: loaded before its files change, and again at each boot.",
+                field<&KernelModule::name>("name", "Its name, e.g. br_netfilter.",
+                                           {.required = true, .min_length = 1, .max_length = 63, .pattern = "^[A-Za-z0-9][A-Za-z0-9_-]*$"}),
+                field<&KernelModule::parameters>(
+                    "parameters", "Its parameters, for when it is loaded: a module that is loaded already keeps those that it has.",
+                    {.max_length = 255, .pattern = "^[^\\n]*$"}));
+}
+
 enum class OnUpdate : std::uint8_t { restart, reload, none };
 consteval auto describe(const OnUpdate*) { return names("What is done to the running unit after an update.", "Restart", "Reload", "None"); }
 
@@ -122,9 +135,10 @@ inline std::chrono::seconds timeout(const Probe& p) { return p.timeout.value_or(
 inline std::chrono::seconds period(const Probe& p) { return p.period.value_or(std::chrono::seconds(5)); }
 inline std::int64_t failure_threshold(const Probe& p) { return p.failure_threshold.value_or(12); }
 
-enum class HookPoint : std::uint8_t { pre_install, post_install, pre_update, post_update, pre_uninstall, post_uninstall };
+enum class HookPoint : std::uint8_t { pre_install, post_install, pre_update, post_update, pre_uninstall, post_uninstall, pre_start };
 consteval auto describe(const HookPoint*) {
-  return names("When a hook runs.", "PreInstall", "PostInstall", "PreUpdate", "PostUpdate", "PreUninstall", "PostUninstall");
+  return names("When a hook runs. PreStart: each time before the agent starts or restarts the service.", "PreInstall", "PostInstall",
+               "PreUpdate", "PostUpdate", "PreUninstall", "PostUninstall", "PreStart");
 }
 enum class HookFailure : std::uint8_t { fail, ignore };
 consteval auto describe(const HookFailure*) { return names("What a failed hook means.", "Fail", "Ignore"); }
@@ -135,19 +149,22 @@ struct Hook {
   std::vector<Text> command;
   std::optional<std::chrono::seconds> timeout;
   std::optional<HookFailure> on_failure;
+  std::optional<std::int64_t> priority;
   friend bool operator==(const Hook&, const Hook&) = default;
 };
 consteval auto describe(const Hook*) {
-  return object("A command at a point of the package's life. Hooks of one point run one by one, in the order of this list.",
-                field<&Hook::name>("name", "Its name, for status.", slot_name),
-                field<&Hook::point>("point", "When it runs.", {.required = true}),
-                field<&Hook::command>("command", "The command and its arguments.",
-                                      {.required = true, .max_length = 4096, .min_items = 1, .max_items = 32, .atomic = true}),
-                field<&Hook::timeout>("timeoutSeconds", "Killed and failed after this; unset: 60.", duration(1, 3600)),
-                field<&Hook::on_failure>("onFailure", "What its failure means for the package; unset: Fail."));
+  return object(
+      "A command at a point of the package's life. Hooks of one point run one by one, by priority, and in the order of this list.",
+      field<&Hook::name>("name", "Its name, for status.", slot_name), field<&Hook::point>("point", "When it runs.", {.required = true}),
+      field<&Hook::command>("command", "The command and its arguments.",
+                            {.required = true, .max_length = 4096, .min_items = 1, .max_items = 32, .atomic = true}),
+      field<&Hook::timeout>("timeoutSeconds", "Killed and failed after this; unset: 60.", duration(1, 3600)),
+      field<&Hook::on_failure>("onFailure", "What its failure means for the package; unset: Fail."),
+      field<&Hook::priority>("priority", "Hooks of one point run by this, the lowest first; unset: 100.", duration(0, 1000)));
 }
 inline std::chrono::seconds timeout(const Hook& h) { return h.timeout.value_or(std::chrono::seconds(60)); }
 inline HookFailure on_failure(const Hook& h) { return h.on_failure.value_or(HookFailure::fail); }
+inline std::int64_t priority(const Hook& h) { return h.priority.value_or(100); }
 
 // In the order of what it costs: the largest of a machine's packages decides.
 enum class Disruption : std::uint8_t { none, restart_service, drain, reboot };
@@ -161,6 +178,7 @@ struct MachinePackageVersionSpec {
   std::vector<PackageRequirement> requires_;
   std::vector<PackageFile> files;
   std::vector<Sysctl> sysctls;
+  std::vector<KernelModule> kernel_modules;
   std::optional<Service> service;
   std::vector<Probe> probes;
   std::vector<Hook> hooks;
@@ -179,6 +197,7 @@ consteval auto describe(const MachinePackageVersionSpec*) {
       field<&S::requires_>("requires", "Packages that must be Ready before it.", list(16, "packageName")),
       field<&S::files>("files", "Files that it owns.", list(32, "path")),
       field<&S::sysctls>("sysctls", "Kernel parameters that it needs.", list(64, "name")),
+      field<&S::kernel_modules>("kernelModules", "Modules of the kernel that it needs.", list(32, "name")),
       field<&S::service>("service", "The systemd unit that it runs as; absent: nothing runs."),
       field<&S::probes>("probes", "It is Ready when all of these succeed.", list(16, "name")),
       field<&S::hooks>("hooks", "Commands at points of its life, in order.", list(32, "name")),

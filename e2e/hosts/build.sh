@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # build.sh: what the hosts of e2e/hosts are made of, into .cache/hosts; a second call does nothing.
 #
-#   tree/         a minimal Debian with systemd and the libraries of endstate-agent (debootstrap, from the mirror that apt uses here)
+#   tree/         a minimal Debian with systemd, and nothing of what endstate-agent needs (debootstrap, from the mirror that apt uses here)
 #   kubelet       from Go modules (kubelet/go.mod), and containerd-new/ likewise (containerd/go.mod)
-#   containerd-old/, cni/   out of Debian's packages
+#   kubelet-next  the same source under the next version's name
+#   containerd-old/, cni/   out of Debian's packages; debs/: some of these as they are
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../hack/lib.sh"
@@ -40,6 +41,9 @@ version=$(pinned kubelet k8s.io/kubernetes)
 IFS=. read -r major minor _ <<<"${version#v}"
 go_build kubelet kubelet k8s.io/kubernetes/cmd/kubelet \
   "-X k8s.io/component-base/version.gitVersion=$version -X k8s.io/component-base/version.gitMajor=$major -X k8s.io/component-base/version.gitMinor=$minor -X k8s.io/component-base/version.gitTreeState=clean"
+# Another version of it, for its upgrade: of the same source, and it says another name.
+go_build kubelet-next kubelet k8s.io/kubernetes/cmd/kubelet \
+  "-X k8s.io/component-base/version.gitVersion=v1.34.5 -X k8s.io/component-base/version.gitMajor=$major -X k8s.io/component-base/version.gitMinor=$minor -X k8s.io/component-base/version.gitTreeState=clean"
 new=$(pinned containerd github.com/containerd/containerd)
 for name in containerd containerd-shim-runc-v2 ctr; do
   go_build "containerd-new/$name" containerd "github.com/containerd/containerd/cmd/$name" "-X github.com/containerd/containerd/version.Version=${new#v}"
@@ -61,20 +65,32 @@ from_deb containerd containerd-old usr/bin/containerd usr/bin/containerd-shim-ru
 # shellcheck disable=SC2046 # a list
 from_deb containernetworking-plugins cni $(printf 'usr/lib/cni/%s ' bridge host-local loopback portmap)
 
+# Packages of Debian as they are: the second runtime, with the library that it needs.
+if [[ ! -d $cache/debs ]]; then
+  rm -rf "$cache/debs.part"
+  mkdir "$cache/debs.part"
+  (cd "$cache/debs.part" && apt-get download crun libyajl2 >/dev/null 2>&1) || fail "can't get Debian's crun"
+  mv "$cache/debs.part" "$cache/debs"
+fi
+
 make_tree() {
   local mirror
-  mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list 2>/dev/null |
-    grep -oE 'https?://[^ ]+/debian/?( |$)' | head -n 1 | tr -d ' ')
+  # In whatever form apt's sources are written.
+  # shellcheck disable=SC2016 # apt-get expands it
+  mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' 'Component: main' | awk '$2 == "bookworm" && !uri { uri = $1 } END { print uri }')
   [[ -n $mirror ]] || fail "apt's sources name no Debian mirror"
   rm -rf "$cache/tree.part"
   with_progress "making a bare Debian" "$cache/debootstrap.log" debootstrap --variant=minbase \
-    --include=systemd,systemd-sysv,dbus,iproute2,iptables,kmod,procps,ca-certificates,runc,libarchive13,libcurl4,libyaml-cpp0.7,libspdlog1.10,libsimdjson14,libprometheus-cpp-core1.0 \
+    "--include=$tree_packages" \
     bookworm "$cache/tree.part" "$mirror" || fail "debootstrap failed"
   rm -rf "$cache/tree.part/var/cache/apt" "$cache/tree.part/var/lib/apt/lists" "$cache/tree.part/usr/share/doc" "$cache/tree.part/usr/share/man"
   mkdir -p "$cache/tree.part/var/cache/apt/archives/partial"
   # What a test host need not do: take time from the network, ask for a password.
   systemd-nspawn -q -D "$cache/tree.part" --register=no --keep-unit passwd -d root >/dev/null 2>&1 || true
   : >"$cache/tree.part/etc/machine-id"
+  rm -rf "$cache/tree"
   mv "$cache/tree.part" "$cache/tree"
+  printf '%s\n' "$tree_packages" >"$cache/tree.stamp"
 }
-[[ -d $cache/tree ]] || make_tree
+tree_packages=systemd,systemd-sysv,dbus,iproute2,iptables,kmod,procps,runc
+[[ -d $cache/tree && -f $cache/tree.stamp && $(<"$cache/tree.stamp") == "$tree_packages" ]] || make_tree

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
 # Real hosts for e2e/hosts/run.sh: machines of systemd-nspawn with disks of their own, on a bridge of the run's own. To be sourced after hack/lib.sh.
+# shellcheck disable=SC2034,SC2154 # variables of run.sh and of the other parts
 cache=$ROOT/.cache/hosts
 bridge=br-endstate
 net=10.231.77 # .1 is the bridge, .11 and on are the hosts
@@ -30,6 +31,10 @@ in_host() {
 
 host_runs() { in_host "$1" systemctl is-system-running 2>/dev/null | grep -qE '^(running|degraded)$'; }
 
+# A small disk for what the agent keeps on h1, so that it can be filled; it stays when the power goes.
+disk_of_h1() { mountpoint -q "$hosts/h1/var/lib/endstate" || { mkdir -p "$hosts/h1/var/lib/endstate" && mount -t tmpfs -o size=900m,mode=0711 tmpfs "$hosts/h1/var/lib/endstate"; }; }
+disk_away() { ! mountpoint -q "$hosts/$1/var/lib/endstate" || umount "$hosts/$1/var/lib/endstate"; }
+
 # host_on NAME: power. Its disk is a copy of the tree, made once.
 host_on() {
   local name=$1 disk=$hosts/$1 group
@@ -37,8 +42,13 @@ host_on() {
     mkdir -p "$hosts"
     cp -a --reflink=auto "$cache/tree" "$disk.part"
     printf '%s\n' "$name" >"$disk.part/etc/hostname"
+    # A host knows its own name, and asks nobody that it can't reach: a kubelet looks its name up twice before it registers, and each wait for a
+    # name server of 10 s makes it miss its moment (it tries to write its CSINode at 0.6, 1, 2, 4, 20 and 120 s).
+    printf '%s %s\n' "$(host_address "$name")" "$name" >>"$disk.part/etc/hosts"
+    : >"$disk.part/etc/resolv.conf"
     mv "$disk.part" "$disk"
   fi
+  [[ $name != h1 ]] || disk_of_h1
   # SYSTEMD_SECCOMP=0: the filter has no rule for some of what containers need. /dev/kmsg: the kubelet wants it.
   start_process "$name" env SYSTEMD_SECCOMP=0 systemd-nspawn -q -D "$disk" --boot --network-bridge="$bridge" -M "$name" --register=no --keep-unit \
     --capability=all --bind=/dev/kmsg --console=pipe

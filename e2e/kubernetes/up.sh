@@ -73,7 +73,7 @@ start_controller_manager() {
     --bind-address=127.0.0.1 --secure-port="$port" --tls-cert-file="$PKI/serving.crt" --tls-private-key-file="$PKI/serving.key" \
     --use-service-account-credentials=true --service-account-private-key-file="$PKI/service-account.key" --root-ca-file="$PKI/ca.crt" \
     --cluster-signing-cert-file="$PKI/ca.crt" --cluster-signing-key-file="$PKI/ca.key" \
-    --leader-elect=false --node-monitor-grace-period=180s --kube-api-qps=500 --kube-api-burst=1000
+    --leader-elect=false "--node-monitor-grace-period=${NODE_MONITOR_GRACE:-180s}" --kube-api-qps=500 --kube-api-burst=1000
   await_process controller-manager 60 curl -sf --max-time 2 --cacert "$PKI/ca.crt" "https://127.0.0.1:$port/healthz"
 }
 

@@ -121,12 +121,17 @@ void Agent::on_round(Round round) {
     log_(told.warning ? Level::warning : Level::info, told.note, {{"reason", told.reason}});
     if (tell_ && assigned_) tell_(told, assignment_uid_);
   }
+  if (round.begin_again && options_.begin_again) {
+    log_(Level::info, "another version of the agent takes over", {});
+    return options_.begin_again();
+  }
   make_report(round);
   const bool rests = !round.did && (rounds_in_a_row_ > 0 || !rested_);
   rounds_in_a_row_ = round.did ? rounds_in_a_row_ + 1 : 0;
   const bool restless = rounds_in_a_row_ >= max_rounds_in_a_row;
   if (work_again_ || (round.did && !restless)) return work();
   if (restless) round.plan.again = env_.now().mono + 1s;  // whatever goes in circles must not take a processor
+  if (rests && options_.watch) options_.watch(engine_.owned_paths());
   if (rests && options_.idle) options_.idle();
   rested_ = rested_ || rests;
   next_round_ = env_.at(std::max(round.plan.again, env_.now().mono + 100ms), [this] { work(); });
@@ -174,7 +179,7 @@ void Agent::make_report(const Round& round) {
 void Agent::send_report() {
   if (!assigned_ || !has_status_ || report_call_ || report_timer_) return;
   auto text = reconcile::encode(status_);
-  if (text == reported_) return;
+  if (text == reported_) return engine_.confirm();
   sending_ = std::move(text);
   Call call{.verb = Verb::apply,
             .resource = &reconcile::resource_of<api::HostAssignment>,
@@ -189,6 +194,7 @@ void Agent::send_report() {
       [this](const Result<void>& result) {
         const auto done = std::move(report_call_);
         if (result) {
+          engine_.confirm();  // our orders were read and a report was taken: what an agent must be able to do
           reported_ = sending_;
           report_failures_ = 0;
           return send_report();

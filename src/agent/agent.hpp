@@ -16,8 +16,11 @@ struct AgentOptions {
   Text host_uid;         // of the Host: the name of its HostAssignment
   std::string identity;  // holder of the Lease
   std::string version;
-  reconcile::Labels capacity;             // cpu, memory; the free disk comes with each report
-  std::function<void()> idle{};           // called when the work is done for now; null: nothing
+  reconcile::Labels capacity;    // cpu, memory; the free disk comes with each report
+  std::function<void()> idle{};  // called when the work is done for now; null: nothing
+  // Called when the work is done for now: a change of one of these files is to be told to look(). Null: nobody tells.
+  std::function<void(const std::vector<std::string>&)> watch{};
+  std::function<void()> begin_again{};    // another version of the agent is to run; null: it never is
   std::chrono::seconds lease_period{60};  // renewals, +/- 10 %; a Lease lasts three of them
 };
 
@@ -29,6 +32,7 @@ class Agent {
   Agent(const Agent&) = delete;
   Agent& operator=(const Agent&) = delete;
   void start();
+  void look() { work(); }  // something has changed on the host
 
  private:
   void on_assignment(const api::HostAssignment* assignment);

@@ -1,6 +1,7 @@
 // The agent on a simulated API server, with a machine in a folder.
 #include "src/agent/agent.hpp"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 #include "reconcile/json/decode.hpp"
@@ -23,7 +24,7 @@ struct Rig : Machine {
   std::unique_ptr<Engine> engine;
   std::unique_ptr<reconcile::SimEnv> env;
   std::unique_ptr<Agent> agent;
-  std::vector<std::string> told;
+  std::vector<std::string> told, watched;
   std::map<std::string, int> sent;
   reconcile::Pool pool;
 
@@ -36,7 +37,9 @@ struct Rig : Machine {
       if (!reconcile::is_read(c.verb))
         ++sent[std::string(reconcile::verb_name(c.verb)) + " " + std::string(c.resource->plural) + "/" + c.name];
     };
-    agent = std::make_unique<Agent>(*env, *engine, AgentOptions{.host_uid = "h-uid", .identity = "h1", .version = "1"}, reconcile::no_log(),
+    AgentOptions options{.host_uid = "h-uid", .identity = "h1", .version = "1"};
+    options.watch = [this](const std::vector<std::string>& paths) { watched = paths; };
+    agent = std::make_unique<Agent>(*env, *engine, std::move(options), reconcile::no_log(),
                                     [this](const Told& t, const Text&) { told.push_back(t.reason); });
     agent->start();
   }
@@ -94,6 +97,16 @@ TEST_CASE("an agent obeys its own assignment, reports, and lives", "[agent]") {
     CHECK(r.sent.size() == 1);
     CHECK(r.sent["patch leases/host-h-uid"] >= 26);
     CHECK(r.sent["patch leases/host-h-uid"] <= 34);
+  }
+  SECTION("what its packages own is watched, and looked at as soon as it changes") {
+    const auto has = [&](const std::string& path) { return std::find(r.watched.begin(), r.watched.end(), path) != r.watched.end(); };
+    REQUIRE(r.until([&] { return has("/usr/local/bin/runtime"); }));
+    CHECK(has("/var/lib/endstate/current/runtime"));
+    r.world.run_for(11s);
+    std::filesystem::remove(r.at("/usr/local/bin/runtime"));
+    r.agent->look();
+    r.world.run_for(1s);
+    CHECK(outside_view(r.disk.path()).contains("/usr/local/bin/runtime"));
   }
   SECTION("an update, while replies are lost and watches break") {
     r.env->set_faults({.refused = 200, .reply_lost = 200, .watch_cut = 200});

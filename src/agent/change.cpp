@@ -1,6 +1,8 @@
 #include "src/agent/change.hpp"
 
 #include <algorithm>
+#include <iterator>
+#include <sstream>
 
 #include "reconcile/json/decode.hpp"
 #include "reconcile/json/encode.hpp"
@@ -19,6 +21,9 @@ class Changing {
   Result<void> run() {
     if (auto read = read_manifests(); !read) return read;
     if (auto stopped = stop_other_units(); !stopped) return stopped;
+    if (auto loaded = load_modules(); !loaded) return loaded;
+    if (auto done = bring_in_package(); !done) return done;
+    if (auto done = begin_trial(); !done) return done;
     if (auto surveyed = survey(); !surveyed) return surveyed;
     const bool fresh = seen_.slots.contains(record_.slot.str()) ? seen_.slots.at(record_.slot.str()).current.empty() : true;
     // The first version has no links yet that could lead nowhere: there it is current/SLOT that may come first, and what stood in its
@@ -28,7 +33,8 @@ class Changing {
     if (auto done = bring_in(); !done) return done;
     if (to_ != nullptr && !fresh)
       if (auto done = switch_over(); !done) return done;
-    return take_away();
+    if (auto done = take_away(); !done) return done;
+    return take_away_packages();
   }
 
  private:
@@ -37,6 +43,7 @@ class Changing {
       if (generation.manifest->slot != record_.slot) continue;
       all_.push_back(generation.manifest.get());
       if (record_.attempt->to == id) to_ = generation.manifest.get();
+      if (record_.good == id) good_ = generation.manifest.get();
     }
     if (record_.attempt->to.empty()) return {};
     if (to_ == nullptr) return fail(refused("the generation " + record_.attempt->to.str() + " is gone from " + std::string(state_folder)));
@@ -65,6 +72,70 @@ class Changing {
       const bool runs = unit->state == UnitState::active || unit->state == UnitState::starting || unit->state == UnitState::stopping;
       if (!runs) continue;
       if (auto stopped = host_.unit_job(spec->service->unit.str(), UnitJob::stop); !stopped) return stopped;
+    }
+    return {};
+  }
+
+  // ---- a package of the distribution: not one rename, but dpkg and rpm put right what they were cut off in ----
+
+  // Before the links: what it brings at one of their paths is then a file that stood there before.
+  Result<void> bring_in_package() {
+    if (to_ == nullptr || !to_->system) return {};
+    const auto& wanted = *to_->system;
+    for (const auto& [id, generation] : seen_.generations) {
+      const auto& m = *generation.manifest;
+      if (m.slot != record_.slot && m.system && m.system->format == wanted.format && m.system->name == wanted.name &&
+          seen_.in_use.contains(id))
+        return fail(refused("package " + wanted.name.str() + " belongs to slot " + m.slot.str()));
+    }
+    auto there = host_.installed_package(wanted.format, wanted.name.str());
+    if (!there) return fail(there.error());
+    const bool whole = *there && (*there)->whole;
+    if (whole && (*there)->version == wanted.version.view()) {
+      if (record_.attempt->work != Work::repair) return {};
+      auto wrong = host_.verify_package(wanted.format, wanted.name.str());
+      if (!wrong || wrong->empty()) return wrong ? Result<void>() : fail(wrong.error());
+    } else if (whole && !is_ours(wanted, (*there)->version)) {
+      return fail(refused("package " + wanted.name.str() + " is installed as " + (*there)->version +
+                          ", of which there is no file to go back to: order that version first, or remove it"));
+    }
+    return host_.install_package(wanted.format, package_path(record_.attempt->to));
+  }
+
+  // The slot has had this package, or this very version of it.
+  bool is_ours(const SystemPackage& package, std::string_view version) const {
+    return std::any_of(all_.begin(), all_.end(), [&](const Manifest* m) {
+      return m->system && m->system->format == package.format && m->system->name == package.name &&
+             (m->system->version == version || m == good_);
+    });
+  }
+
+  // Last: what was displaced by links is back at its place, and goes with the package if it is the package's.
+  Result<void> take_away_packages() {
+    bool any = false;
+    for (const auto* manifest : all_) {
+      if (!manifest->system) continue;
+      const auto& old = *manifest->system;
+      if (to_ != nullptr && to_->system && to_->system->format == old.format && to_->system->name == old.name) continue;
+      auto there = host_.installed_package(old.format, old.name.str());
+      if (!there) return fail(there.error());
+      if (!*there || ((*there)->whole && !is_ours(old, (*there)->version))) continue;
+      if (auto gone = host_.remove_package(old.format, old.name.str()); !gone) return gone;
+      any = true;
+    }
+    return any ? bring_in() : Result<void>();  // a file of the new version may have had the name of its configuration
+  }
+
+  // Before anything is looked at: a module brings sysctls. It stays when the package goes, until the next boot: others may have come to use
+  // it.
+  Result<void> load_modules() {
+    if (to_ == nullptr) return {};
+    for (const auto& m : spec_.kernel_modules) {
+      auto there = host_.module_loaded(m.name.str());
+      if (!there) return fail(there.error());
+      if (*there) continue;
+      std::istringstream words(m.parameters.str());
+      if (auto loaded = host_.load_module(m.name.str(), {std::istream_iterator<std::string>(words), {}}); !loaded) return loaded;
     }
     return {};
   }
@@ -137,6 +208,16 @@ class Changing {
     return {};
   }
 
+  // A version of the agent that wasn't Ready yet comes on trial: written down before it can be started.
+  Result<void> begin_trial() {
+    const auto& to = record_.attempt->to;
+    const bool forward = record_.attempt->work == Work::install || record_.attempt->work == Work::update;
+    if (record_.slot != agent_slot || !forward) return {};
+    const auto& current = seen_.slots.contains(record_.slot.str()) ? seen_.slots.at(record_.slot.str()).current : Text();
+    if (current == to || (seen_.trial && seen_.trial->to == to)) return {};
+    return host_.write(trial_path(), reconcile::encode(Trial{.to = to, .back = record_.good}), 0600);
+  }
+
   Result<void> switch_over() { return host_.link(current_path(record_.slot), "../generations/" + record_.attempt->to.str()); }
 
   Result<void> take_away() {
@@ -196,6 +277,7 @@ class Changing {
   const std::function<Result<void>()>& save_;
   std::vector<const Manifest*> all_;  // of this slot, in the store
   const Manifest* to_ = nullptr;
+  const Manifest* good_ = nullptr;
   api::MachinePackageVersionSpec spec_;
   std::set<std::string_view> wanted_;
   std::set<std::string> known_folders_;

@@ -23,6 +23,8 @@ std::string memory_key(const Step& step) {
   return step.slot.str();
 }
 
+OwnVersion own_version(const Seen& seen, bool confirmed) { return {seen.agent_generation, seen.trial, confirmed}; }
+
 std::string name_of_version(const Manifest* manifest) {
   return manifest == nullptr ? std::string("nothing") : manifest->version.name.str();
 }
@@ -135,7 +137,7 @@ Result<void> Engine::perform(const Step& step, const Target& target, const Seen&
   const auto* wanted = target.find(step.slot);
   switch (step.what) {
     case Do::fetch: return fetch_artifact(host_, *wanted, settings_.sources);
-    case Do::stage: return stage(host_, *wanted, step.generation.str());
+    case Do::stage: return stage(host_, *wanted, step.generation.str(), settings_.arch);
     case Do::begin: return begin(step, now, out);
     case Do::drop: {
       auto next = journal_;
@@ -181,11 +183,18 @@ Result<void> Engine::phase(const Step& step, const Seen& seen, Now now, Round& o
     case Phase::finish: done = run_hooks(host_, stand_of(record, seen)); break;
     case Phase::change: done = change_over(host_, record, seen, [&] { return save(next); }); break;
     case Phase::start:
-      done = start_service(host_, stand_of(record, seen));
+      if (record.slot == agent_slot) {
+        auto other = enter_version(record, own_version(seen, confirmed_));
+        out.begin_again = other && *other;
+        if (out.begin_again) return {};
+        if (!other) done = fail(other.error());
+      } else {
+        done = start_service(host_, stand_of(record, seen));
+      }
       memory.up_since.reset();
       break;
     case Phase::probe: {
-      auto wait = probe(host_, stand_of(record, seen), memory, now.mono);
+      auto wait = probe_slot(record, seen, memory, now.mono);
       if (wait && *wait) {
         memory.not_before = now.mono + **wait;
         return {};
@@ -198,6 +207,15 @@ Result<void> Engine::phase(const Step& step, const Seen& seen, Now now, Round& o
   if (!done) return phase_failed(step.slot.str(), done.error(), seen, out);
   memory.failures = 0;
   return end_phase(next, record, stand_of(record, seen), out);
+}
+
+Result<std::optional<std::chrono::nanoseconds>> Engine::probe_slot(const SlotRecord& record, const Seen& seen, SlotMemory& memory,
+                                                                   MonoTime now) {
+  if (record.slot == agent_slot) {
+    auto wait = confirm_version(record, own_version(seen, confirmed_));
+    if (!wait || *wait) return wait;
+  }
+  return probe(host_, stand_of(record, seen), memory, now);
 }
 
 Result<void> Engine::end_phase(Journal& journal, SlotRecord& record, const Stand& stand, Round& out) {

@@ -4,6 +4,8 @@
 //   auto round = engine.round(order, now);     // order: what the HostAssignment says, nullopt: not known (yet)
 //   // round.did: call it again at once; else at round.plan.again, or when the order changes
 #pragma once
+#include <atomic>
+
 #include "src/agent/phases.hpp"
 #include "src/agent/stage.hpp"
 
@@ -22,6 +24,7 @@ struct Told {  // something worth an event
 
 struct Round {
   Plan plan;                     // what was seen and planned, before the step
+  bool begin_again = false;      // another version of the agent is to run: end, and start it
   bool did = false;              // the step was done, or has failed: there is news
   std::optional<Error> trouble;  // the host couldn't be looked at: the plan is empty
   std::vector<Told> told;
@@ -36,6 +39,8 @@ class Engine {
 
   Round round(const std::optional<Order>& order, Now now);
   const Journal& journal() const { return journal_; }
+  std::vector<std::string> owned_paths() const { return observer_.owned_paths(journal_); }
+  void confirm() { confirmed_ = true; }  // this agent reads and writes what it has to; any thread
 
  private:
   Result<void> load();
@@ -46,6 +51,7 @@ class Engine {
   Result<void> phase(const Step& step, const Seen& seen, Now now, Round& out);
   Result<void> end_phase(Journal& journal, SlotRecord& record, const Stand& stand, Round& out);
   Result<void> phase_failed(const std::string& slot, const Error& error, const Seen& seen, Round& out);
+  Result<std::optional<std::chrono::nanoseconds>> probe_slot(const SlotRecord& record, const Seen& seen, SlotMemory& memory, MonoTime now);
   Result<void> request(const Step& step, const Target& target, const Seen& seen, Now now);
   Result<void> restart_all(const Target& target);
   Result<void> sweep(const Step& step);
@@ -58,6 +64,7 @@ class Engine {
   Journal journal_;
   Memory memory_;
   bool loaded_ = false;
+  std::atomic<bool> confirmed_ = false;
 };
 
 }  // namespace endstate::agent

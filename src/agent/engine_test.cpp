@@ -543,4 +543,67 @@ TEST_CASE("a version that kills its agent again and again is given up", "[agent]
   CHECK(outside_view(b.disk.path()).at("/usr/local/bin/app") == "link to: app 1\n");
 }
 
+TEST_CASE("kernel modules are loaded before what needs them, and kept", "[agent]") {
+  Bench b;
+  const auto with_module = [&](const std::string& name) {
+    return app("1", service + R"(,"kernelModules":[{"name":"overlay"},{"name":")" + name + R"(","parameters":"size=4 fast=1"}])");
+  };
+  SECTION("there") {
+    const auto order = order_of({make_package(b, with_module("br-filter"))});
+    std::filesystem::create_directories(b.at("/sys/module/overlay"));
+    CHECK(state_of(b.settle(order)) == State::ready);
+    CHECK(get(b.shop.path() + "/loaded") == "-- br-filter size=4 fast=1\n");  // what is loaded already is left alone
+    const auto view = outside_view(b.disk.path());
+    CHECK(view.at("/etc/modules-load.d/90-endstate-app.conf") == "link to: overlay\nbr-filter\n");
+    CHECK(view.at("/etc/modprobe.d/90-endstate-app.conf") == "link to: options br-filter size=4 fast=1\n");
+    CHECK(std::filesystem::exists(b.at("/sys/module/br_filter")));  // as the kernel writes it
+    const auto steps = b.fault->steps;
+    b.pass(std::chrono::minutes(1));
+    b.settle(order);
+    CHECK(b.fault->steps == steps);
+    std::filesystem::remove(b.at("/sys/module/overlay"));  // by hand
+    b.pass(std::chrono::minutes(1));
+    CHECK(state_of(b.settle(order)) == State::ready);
+    CHECK(std::filesystem::exists(b.at("/sys/module/overlay")));
+    CHECK(b.units->starts["app.service"] == 1);
+  }
+  SECTION("not there") {
+    const auto round = b.settle(order_of({make_package(b, with_module("missing"))}));
+    CHECK(state_of(round) == State::failed);
+    CHECK(reason_of(round) == "InstallFailed");
+    CHECK_THAT(find_report(round, "app")->message.str(), Catch::Contains("Module missing not found"));
+    CHECK_FALSE(outside_view(b.disk.path()).contains("/usr/local/bin/app"));
+  }
+}
+
+TEST_CASE("hooks of one point run by priority, and a service is not started past its PreStart hook", "[agent]") {
+  Bench b;
+  const auto log = b.shop.path() + "/log";
+  const auto hook = [&](const std::string& name, const std::string& point, const std::string& more = "") {
+    return R"({"name":")" + name + R"(","point":")" + point + R"(","command":["/bin/sh","-c","echo )" + name + " >>" + log + R"("])" +
+           more + "}";
+  };
+  const auto hooks = [&](const std::string& last) {
+    return service + R"(,"hooks":[)" + hook("late", "PreStart", R"(,"priority":200)") + "," + hook("middle", "PreStart") + "," +
+           hook("first", "PreStart", R"(,"priority":0)") + "," + hook("second", "PreStart", R"(,"priority":0)") + "," +
+           hook("after", "PostInstall") + "," + last + "]";
+  };
+  const auto order = order_of({make_package(b, app("1", hooks(hook("before", "PreInstall"))))});
+  CHECK(state_of(b.settle(order)) == State::ready);
+  CHECK(get(log) == "before\nfirst\nsecond\nmiddle\nlate\nafter\n");
+  std::filesystem::remove(log);
+  b.units->active.clear();  // it died
+  b.pass(std::chrono::minutes(1));
+  b.settle(order);
+  CHECK(get(log) == "first\nsecond\nmiddle\nlate\n");
+  std::filesystem::remove(log);
+  const auto starts = b.units->starts["app.service"];
+  const auto bad = b.settle(
+      order_of({make_package(b, app("2", hooks(R"({"name":"no","point":"PreStart","priority":100,"command":["/bin/false"]})")))}, "g2"));
+  CHECK(reason_of(bad) == "HookFailed");
+  CHECK(actual_of(bad) == "app-1");
+  CHECK(get(log) == "first\nsecond\nmiddle\nfirst\nsecond\nmiddle\nlate\n");  // its own up to the bad one, then those of the version before
+  CHECK(b.units->starts["app.service"] == starts + 1);                        // that one only
+}
+
 }  // namespace endstate::agent::testing

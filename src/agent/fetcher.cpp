@@ -68,6 +68,12 @@ Curl easy(const std::string& url) {
 Result<void> from_one(const std::string& url, const Fetch& what, const Fd& file, std::uint64_t have, const std::atomic<bool>& cancelled) {
   auto curl = easy(url);
   if (::lseek(file.get(), static_cast<off_t>(have), SEEK_SET) < 0) return fail(file_error(errno, "write", "an artifact"));
+  // A name and a password go to the host that they are for (libcurl looks for it in the file), and never over an open line.
+  if (!what.netrc.empty() && url.starts_with("https://")) {
+    curl_easy_setopt(curl.get(), CURLOPT_NETRC, static_cast<long>(CURL_NETRC_OPTIONAL));
+    curl_easy_setopt(curl.get(), CURLOPT_NETRC_FILE, what.netrc.c_str());
+  }
+  if (!what.ca.empty()) curl_easy_setopt(curl.get(), CURLOPT_CAINFO, what.ca.c_str());
   Sink sink{.fd = file.get(),
             .curl = curl.get(),
             .resumed = have,

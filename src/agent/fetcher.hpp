@@ -19,8 +19,13 @@ Result<int> http_status_of(const std::string& url, std::chrono::milliseconds tim
 struct Sources {
   std::vector<std::string> allowed{};                          // empty: none is
   std::vector<std::pair<std::string, std::string>> mirrors{};  // prefix -> what stands in its place, tried first, in this order
+  std::string netrc{}, ca{};                                   // Fetch has what they are
 };
 // The addresses to try for `url`: its mirrors, then itself. Empty with an error if a place isn't allowed. Pure.
 Result<std::vector<std::string>> addresses_of(const std::string& url, const Sources& sources);
+
+// Whether a netrc(5) may be used: for root's eyes only, and each name and password with the host that it is for: a "default" or a "macdef"
+// would go to anybody.
+Result<void> check_netrc(const std::string& file);
 
 }  // namespace endstate::agent

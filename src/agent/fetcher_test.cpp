@@ -1,10 +1,12 @@
 #include "src/agent/fetcher.hpp"
 
 #include <httplib.h>
+#include <sys/stat.h>
 
 #include <catch2/catch.hpp>
 #include <thread>
 
+#include "reconcile/kube/test_server.hpp"
 #include "src/agent/testing.hpp"
 
 namespace endstate::agent::testing {
@@ -149,6 +151,75 @@ TEST_CASE("where artifacts may come from", "[agent][fetch]") {
   CHECK_FALSE(addresses_of("https://packages.example.com/endstate/x", {}));
   CHECK_FALSE(addresses_of("https://packages.example.com/endstate/x",
                            {.allowed = {"https://packages.example.com/"}, .mirrors = {{"https://packages.example.com", "http://evil/"}}}));
+}
+
+TEST_CASE("a name and a password go to the host that they are for, over https only", "[agent][fetch]") {
+  const reconcile::test::Pki pki;
+  httplib::SSLServer server(pki.server.certificate.get(), pki.server.key.get());
+  httplib::Server open_server;
+  std::vector<std::string> said;
+  const auto answer = [&](const httplib::Request& q, httplib::Response& r) {
+    said.push_back(q.get_header_value("Authorization"));
+    if (said.back().empty()) r.status = 401;
+    r.set_content("the bytes", "application/octet-stream");
+  };
+  server.Get("/artifact", answer);
+  open_server.Get("/artifact", answer);
+  const int port = server.bind_to_any_port("127.0.0.1");
+  const int open_port = open_server.bind_to_any_port("127.0.0.1");
+  std::thread serving([&] { server.listen_after_bind(); });
+  std::thread serving_openly([&] { open_server.listen_after_bind(); });
+  while (!server.is_running() || !open_server.is_running()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+
+  const Folder folder;
+  put(folder.path() + "/ca.crt", pki.ca.certificate_pem());
+  put(folder.path() + "/reference", "the bytes");
+  const auto netrc = folder.path() + "/netrc";
+  std::atomic<bool> cancelled{false};
+  const auto fetch = [&](const std::string& url) {
+    return fetch_into({.urls = {url},
+                       .sha256 = sha256_of_file(folder.path() + "/reference"),
+                       .destination = {},
+                       .netrc = netrc,
+                       .ca = folder.path() + "/ca.crt"},
+                      folder.path() + "/x.part", cancelled);
+  };
+  const auto https = "https://127.0.0.1:" + std::to_string(port) + "/artifact";
+  const auto http = "http://127.0.0.1:" + std::to_string(open_port) + "/artifact";
+  put(netrc, "machine 127.0.0.1 login someone password a-secret\n");
+  REQUIRE(fetch(https));
+  CHECK(said.back() == "Basic c29tZW9uZTphLXNlY3JldA==");
+  std::filesystem::remove(folder.path() + "/x.part");
+  const auto openly = fetch(http);
+  REQUIRE_FALSE(openly);
+  CHECK(said.back().empty());
+  CHECK(openly.error().message.find("a-secret") == std::string::npos);
+  put(netrc, "machine other.example login someone password a-secret\n");
+  const auto elsewhere = fetch(https);
+  REQUIRE_FALSE(elsewhere);
+  CHECK(said.back().empty());
+  CHECK_THAT(elsewhere.error().message, Catch::Contains("401"));
+  server.stop();
+  open_server.stop();
+  serving.join();
+  serving_openly.join();
+}
+
+TEST_CASE("a netrc is for root's eyes, and names the host of each password", "[agent][fetch]") {
+  const Folder folder;
+  const auto netrc = folder.path() + "/netrc";
+  const auto verdict = [&](const std::string& content, unsigned mode) {
+    put(netrc, content);
+    ::chmod(netrc.c_str(), mode);
+    const auto checked = check_netrc(netrc);
+    return checked ? std::string() : checked.error().message;
+  };
+  CHECK(verdict("machine a.example login default password macdef\nmachine b.example login x password y\n", 0600).empty());
+  CHECK_THAT(verdict("machine a.example login x password y\n", 0640), Catch::Contains("chmod 600"));
+  CHECK_THAT(verdict("machine a.example login x password y\ndefault login x password y\n", 0600), Catch::Contains("'default'"));
+  CHECK_THAT(verdict("machine a.example login x password y\nmacdef init\n", 0600), Catch::Contains("'macdef'"));
+  CHECK_THAT(verdict("", 0600), Catch::Contains("no 'machine'"));
+  CHECK_FALSE(check_netrc(folder.path() + "/none"));
 }
 
 }  // namespace endstate::agent::testing

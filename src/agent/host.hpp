@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "reconcile/base/result.hpp"
+#include "src/agent/package_format.hpp"
 
 namespace endstate::agent {
 
@@ -30,6 +31,7 @@ struct FileInfo {
   std::uint64_t size = 0;
   std::int64_t changed = 0;  // st_mtim, nanoseconds
   std::string target{};      // of a link
+  friend bool operator==(const FileInfo&, const FileInfo&) = default;
 };
 
 struct UnpackLimits {
@@ -52,16 +54,30 @@ struct Fetch {
   std::uint64_t size = 0;  // that it must have; 0: not known
   std::uint64_t max_bytes = 4ULL << 30;
   std::string destination;  // "<destination>.part" holds what is there so far, and is gone on with
+  std::string netrc{};      // a file of this machine with names and passwords by host, for https only; empty: none
+  std::string ca{};         // a file of this machine with the authorities that https servers are checked by; empty: the system's
 };
 
 struct Command {
   std::vector<std::string> argv;              // never seen by a shell
   std::chrono::milliseconds timeout{60'000};  // then it is killed, with all that it started
+  std::size_t keep = 1024;                    // bytes of its output
+  std::vector<std::string> environment{};     // more of it: "A=b"
 };
 struct Ended {
   int code = 0;  // exit code; 128 + n: by signal n
   bool timed_out = false;
-  std::string output{};  // the last 1,024 bytes of stdout and stderr
+  std::string output{};  // the last Command::keep bytes of stdout and stderr
+};
+
+// A package of the distribution.
+struct PackageFileInfo {
+  std::string name{}, version{};  // as the package manager writes it, with epoch and revision
+  std::string arch{};             // as GOARCH has it; empty: any
+};
+struct InstalledPackage {
+  bool whole = false;  // nothing of its installation is outstanding
+  std::string version{};
 };
 
 enum class UnitState : std::uint8_t { unknown, absent, inactive, starting, active, stopping, failed };
@@ -80,9 +96,17 @@ class Host {
   virtual Result<std::string> read(const std::string& path, std::size_t max_bytes) = 0;
   virtual Result<std::vector<std::string>> list(const std::string& folder) = 0;  // names, sorted; a folder that isn't there has none
   virtual Result<std::string> sysctl(const std::string& name) = 0;               // "net.ipv4.ip_forward"; blanks between values are single
+  virtual Result<bool> module_loaded(const std::string& name) = 0;               // or part of the kernel
   virtual Result<UnitInfo> unit(const std::string& name) = 0;
+  virtual Result<PackageFileInfo> package_file(PackageFormat format, const std::string& path) = 0;
+  virtual Result<std::optional<InstalledPackage>> installed_package(PackageFormat format, const std::string& name) = 0;
+  virtual Result<std::vector<std::string>> package_files(PackageFormat format,
+                                                         const std::string& name) = 0;            // no folders, no configuration
+  virtual Result<std::string> verify_package(PackageFormat format, const std::string& name) = 0;  // what isn't as it has it; empty: nothing
+  virtual Result<std::int64_t> package_stamp(PackageFormat format) = 0;   // another one: something was installed, removed or updated
   virtual Result<std::uint64_t> free_bytes(const std::string& path) = 0;  // on the file system of that folder
   virtual Result<std::string> boot_id() = 0;
+  virtual Result<std::string> program() = 0;  // the path of this agent's own
   virtual Result<std::string> sha256(const std::string& path) = 0;
 
   // ---- files ----
@@ -97,9 +121,14 @@ class Host {
   virtual Result<void> sync(const std::string& folder) = 0;  // the file system that it is on
   virtual Result<void> fetch(const Fetch& what) = 0;
 
+  // ---- packages of the distribution ----
+  virtual Result<void> install_package(PackageFormat format, const std::string& path) = 0;  // any version over any other, also a broken one
+  virtual Result<void> remove_package(PackageFormat format, const std::string& name) = 0;   // with its configuration
+
   // ---- the running system ----
   virtual Result<void> set_sysctl(const std::string& name, const std::string& value) = 0;
-  virtual Result<void> reload_units() = 0;                                                         // unit files were changed
+  virtual Result<void> load_module(const std::string& name, const std::vector<std::string>& parameters) = 0;  // with what it needs
+  virtual Result<void> reload_units() = 0;                                                                    // unit files were changed
   virtual Result<void> unit_job(const std::string& unit, UnitJob job) = 0;                         // and waits for its end; bounded
   virtual Result<Ended> run(const Command& command) = 0;                                           // an error: it could not be started
   virtual Result<int> http_status(const std::string& url, std::chrono::milliseconds timeout) = 0;  // for probes; loopback only

@@ -9,8 +9,10 @@
 
 #include "src/agent/archive.hpp"
 #include "src/agent/fetcher.hpp"
+#include "src/agent/modules.hpp"
 #include "src/agent/process.hpp"
 #include "src/agent/reasons.hpp"
+#include "src/agent/system_packages.hpp"
 #include "src/agent/tree.hpp"
 
 namespace endstate::agent {
@@ -41,7 +43,10 @@ std::string single_blanks(const std::string& text) {
 class LinuxHost final : public Host {
  public:
   LinuxHost(LinuxHostOptions options, std::unique_ptr<Services> services)
-      : tree_(std::move(options.root), options.durable), services_(std::move(services)) {}
+      : tree_(std::move(options.root), options.durable),
+        services_(std::move(services)),
+        modprobe_(std::move(options.modprobe)),
+        program_(std::move(options.program)) {}
 
   Result<std::optional<FileInfo>> look(const std::string& path) override { return tree_.look(path); }
   Result<std::string> read(const std::string& path, std::size_t max_bytes) override { return tree_.read(path, max_bytes); }
@@ -79,6 +84,11 @@ class LinuxHost final : public Host {
     return tree_.overwrite(*path, value + "\n");
   }
 
+  Result<bool> module_loaded(const std::string& name) override { return module_is_loaded(tree_, name); }
+  Result<void> load_module(const std::string& name, const std::vector<std::string>& parameters) override {
+    return load_kernel_module(tree_, modprobe_, name, parameters, cancelled_);
+  }
+
   Result<std::uint64_t> free_bytes(const std::string& path) override {
     struct statvfs s {};
     if (::statvfs(tree_.outside(path).c_str(), &s) != 0) return fail(file_error(errno, "look at", path));
@@ -88,6 +98,13 @@ class LinuxHost final : public Host {
     auto text = tree_.read("/proc/sys/kernel/random/boot_id", 64);
     if (!text) return fail(text.error());
     return single_blanks(*text);
+  }
+  Result<std::string> program() override {
+    if (!program_.empty()) return program_;
+    std::error_code error;
+    auto path = std::filesystem::read_symlink("/proc/self/exe", error);
+    if (error) return fail(file_error(error.value(), "read", "/proc/self/exe"));
+    return path.string();
   }
   Result<std::string> sha256(const std::string& path) override {
     auto file = tree_.open_file(path);
@@ -113,6 +130,18 @@ class LinuxHost final : public Host {
     return tree_.rename(part, what.destination);
   }
 
+  Result<PackageFileInfo> package_file(PackageFormat format, const std::string& path) override { return tool(format).read(path); }
+  Result<std::optional<InstalledPackage>> installed_package(PackageFormat format, const std::string& name) override {
+    return tool(format).installed(name);
+  }
+  Result<std::vector<std::string>> package_files(PackageFormat format, const std::string& name) override {
+    return tool(format).files(name);
+  }
+  Result<std::string> verify_package(PackageFormat format, const std::string& name) override { return tool(format).verify(name); }
+  Result<std::int64_t> package_stamp(PackageFormat format) override { return tool(format).stamp(); }
+  Result<void> install_package(PackageFormat format, const std::string& path) override { return tool(format).install(path); }
+  Result<void> remove_package(PackageFormat format, const std::string& name) override { return tool(format).remove(name); }
+
   Result<UnitInfo> unit(const std::string& name) override { return services_->unit(name); }
   Result<void> reload_units() override { return services_->reload_units(); }
   Result<void> unit_job(const std::string& unit, UnitJob job) override { return services_->unit_job(unit, job, cancelled_); }
@@ -124,9 +153,13 @@ class LinuxHost final : public Host {
   void cancel() override { cancelled_ = true; }
 
  private:
+  PackageTool& tool(PackageFormat format) { return format == PackageFormat::deb ? *dpkg_ : *rpm_; }
+
   Tree tree_;
   std::unique_ptr<Services> services_;
+  std::string modprobe_, program_;
   std::atomic<bool> cancelled_ = false;
+  std::unique_ptr<PackageTool> dpkg_ = dpkg_tool(tree_, cancelled_), rpm_ = rpm_tool(tree_);
 };
 
 }  // namespace

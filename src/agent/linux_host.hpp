@@ -10,7 +10,9 @@ namespace endstate::agent {
 
 struct LinuxHostOptions {
   std::string root = "/";  // another: files, sysctls and the boot's id are looked for below it; commands still run on this machine
-  bool durable = true;     // false: nothing is flushed to the disk; for tests, in which no power is lost
+  std::string modprobe = "modprobe";
+  std::string program{};  // of this agent; empty: what /proc/self/exe says
+  bool durable = true;    // false: nothing is flushed to the disk; for tests, in which no power is lost
 };
 
 std::unique_ptr<Host> linux_host(LinuxHostOptions options, std::unique_ptr<Services> services);

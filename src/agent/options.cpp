@@ -51,6 +51,10 @@ std::variant<CommandLine, int> parse_command_line(int argc, const char* const* a
       ->take_all();
   app.add_option("--mirror", mirrors, "FROM=TO: addresses below FROM are tried below TO first; TO must be allowed too; may be given again")
       ->take_all();
+  app.add_option("--netrc", c.engine.sources.netrc,
+                 "A file with names and passwords for artifacts by host, as netrc(5) has it, without 'default'; mode 0600; for https only");
+  app.add_option("--artifact-ca", c.engine.sources.ca, "A file with the authorities (PEM) of https artifacts; absent: the system's")
+      ->check(CLI::ExistingFile);
   app.add_option("--services", services, "Who runs services: systemd, or process: the agent itself, on a host without systemd")
       ->check(CLI::IsMember({"systemd", "process"}))
       ->capture_default_str();
@@ -72,6 +76,9 @@ std::variant<CommandLine, int> parse_command_line(int argc, const char* const* a
     if (at == std::string::npos || at == 0 || at + 1 == m.size()) return wrong_usage(app, "--mirror " + m + ": must be FROM=TO");
     c.engine.sources.mirrors.emplace_back(m.substr(0, at), m.substr(at + 1));
   }
+  if (!c.engine.sources.netrc.empty())
+    if (auto usable = check_netrc(c.engine.sources.netrc); !usable)
+      return wrong_usage(app, "--netrc " + c.engine.sources.netrc + ": " + usable.error().message);
   if (uid.empty()) return wrong_usage(app, "--host-uid: must not be empty");
   return c;
 }

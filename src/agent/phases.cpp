@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "reconcile/json/decode.hpp"
+#include "src/agent/process.hpp"
 #include "src/agent/reasons.hpp"
 
 namespace endstate::agent {
@@ -17,11 +18,8 @@ Result<api::MachinePackageVersionSpec> spec_of(const Manifest& manifest) {
 
 Error bad(std::string_view why, std::string message) { return {Code::unavailable, std::move(message), {}, std::string(why)}; }
 
-// Last words of a command, in one line.
 std::string said(const std::string& output) {
-  std::string text = output.size() > 300 ? output.substr(output.size() - 300) : output;
-  std::replace(text.begin(), text.end(), '\n', ' ');
-  while (text.ends_with(' ')) text.pop_back();
+  const auto text = last_words(output);
   return text.empty() ? "" : ": " + text;
 }
 
@@ -44,6 +42,15 @@ std::optional<api::HookPoint> hook_point(Work work, Phase phase) {
   return std::nullopt;
 }
 
+// By priority; those of one priority in the order of the list.
+std::vector<const api::Hook*> hooks_of(const api::MachinePackageVersionSpec& spec, api::HookPoint point) {
+  std::vector<const api::Hook*> hooks;
+  for (const auto& h : spec.hooks)
+    if (h.point == point) hooks.push_back(&h);
+  std::stable_sort(hooks.begin(), hooks.end(), [](const auto* a, const auto* b) { return priority(*a) < priority(*b); });
+  return hooks;
+}
+
 Result<void> run_hook(Host& host, const api::Hook& hook) {
   auto ended = host.run({.argv = argv_of(hook.command), .timeout = timeout(hook)});
   if (!ended && ended.error().code == Code::cancelled) return fail(ended.error());
@@ -57,7 +64,14 @@ Result<void> run_hook(Host& host, const api::Hook& hook) {
   return {};
 }
 
+Result<void> run_hooks_at(Host& host, const api::MachinePackageVersionSpec& spec, api::HookPoint point) {
+  for (const auto* hook : hooks_of(spec, point))
+    if (auto ran = run_hook(host, *hook); !ran) return ran;
+  return {};
+}
+
 bool has_units(const Manifest& manifest) {
+  if (manifest.system) return true;  // its units are where the distribution has them
   return std::any_of(manifest.entries.begin(), manifest.entries.end(),
                      [](const ManifestEntry& e) { return e.path.view().find("/systemd/system/") != std::string_view::npos; });
 }
@@ -110,11 +124,25 @@ Result<void> run_hooks(Host& host, const Stand& stand) {
   if (!point || of == nullptr) return {};
   auto spec = spec_of(*of);
   if (!spec) return fail(spec.error());
-  for (const auto& hook : spec->hooks)
-    if (hook.point == *point)
-      if (auto ran = run_hook(host, hook); !ran) return ran;
-  return {};
+  return run_hooks_at(host, *spec, *point);
 }
+
+namespace {
+
+// What has to be done to a service that is to run; nullopt: nothing.
+std::optional<UnitJob> job_for(const api::Service& service, UnitState state, bool restart) {
+  // What an earlier version's service is in: it may be failing, and waiting to be started again.
+  if (state != UnitState::active) return restart ? UnitJob::restart : UnitJob::start;
+  if (!restart) return std::nullopt;
+  switch (on_update(service)) {
+    case api::OnUpdate::restart: return UnitJob::restart;
+    case api::OnUpdate::reload: return UnitJob::reload;
+    case api::OnUpdate::none: return std::nullopt;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
 
 Result<void> start_service(Host& host, const Stand& stand) {
   if (std::any_of(stand.all.begin(), stand.all.end(), [](const Manifest* m) { return has_units(*m); }))
@@ -126,16 +154,24 @@ Result<void> start_service(Host& host, const Stand& stand) {
   const auto unit = spec->service->unit.str();
   auto info = host.unit(unit);
   if (!info) return fail(info.error());
-  const auto& attempt = *stand.record.attempt;
-  // What an earlier version's service is in: it may be failing, and waiting to be started again.
-  if (info->state != UnitState::active) return host.unit_job(unit, attempt.restart ? UnitJob::restart : UnitJob::start);
-  if (!attempt.restart) return {};
-  switch (on_update(*spec->service)) {
-    case api::OnUpdate::restart: return host.unit_job(unit, UnitJob::restart);
-    case api::OnUpdate::reload: return host.unit_job(unit, UnitJob::reload);
-    case api::OnUpdate::none: return {};
-  }
-  return {};
+  const auto job = job_for(*spec->service, info->state, stand.record.attempt->restart);
+  if (!job) return {};
+  if (*job != UnitJob::reload)
+    if (auto ran = run_hooks_at(host, *spec, api::HookPoint::pre_start); !ran) return ran;
+  return host.unit_job(unit, *job);
+}
+
+Result<bool> enter_version(const SlotRecord& record, const OwnVersion& own) {
+  const auto& to = record.attempt->to;
+  const bool of_this = own.trial && own.trial->to == to && !to.empty();
+  if (of_this && !own.trial->failed.empty()) return fail(bad(reason::agent_not_confirmed, own.trial->failed.str()));
+  return own.running != to;
+}
+
+Result<Wait> confirm_version(const SlotRecord& record, const OwnVersion& own) {
+  const bool on_trial = own.trial && own.trial->to == record.attempt->to;
+  if (!on_trial || own.confirmed) return Wait();
+  return Wait(std::chrono::seconds(1));  // the watchdog's patience ends, not ours
 }
 
 Result<Wait> probe(Host& host, const Stand& stand, SlotMemory& memory, MonoTime now) {

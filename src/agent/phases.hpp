@@ -11,6 +11,16 @@ struct Stand {
   const Manifest* good = nullptr;    // null: there was none
   std::vector<const Manifest*> all;  // of the slot, in the store
 };
+// Which agent runs, and whether it is on trial.
+struct OwnVersion {
+  Text running;  // its generation; empty: the first version
+  std::optional<Trial> trial;
+  bool confirmed = false;  // the API server has answered it
+};
+// The phases Start and Probe of the agent's own slot. enter: true: another version is to run, this agent must begin again.
+Result<bool> enter_version(const SlotRecord& record, const OwnVersion& own);
+Result<std::optional<std::chrono::nanoseconds>> confirm_version(const SlotRecord& record, const OwnVersion& own);
+
 Stand stand_of(const SlotRecord& record, const Seen& seen);
 
 Result<void> run_hooks(Host& host, const Stand& stand);  // of the phases Prepare and Finish

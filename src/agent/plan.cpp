@@ -48,12 +48,14 @@ class Planning {
     const bool superseded = t != nullptr && manifest_key(in_, a.to) != t->key;
     if (superseded && forward && a.phase == Phase::prepare) return drop(record, "another version is wanted");
     if (superseded && forward) return begin(record.slot, Work::revert, record.good, {}, true, "another version is wanted");
-    if (forward && a.starts > max_starts) {
+    // The agent's own version takes over once more each time that it is tried; who starts it counts that (own_version.hpp).
+    const auto limit = record.slot == agent_slot ? 2 * max_starts + max_trial_starts : max_starts;
+    if (forward && a.starts > limit) {
       auto step = begin(record.slot, Work::revert, record.good, a.order, true, "it was begun too often");
       step.failure = Failure{.order = a.order,
                              .version = version_of(a.to),
                              .reason = reason::interrupted,
-                             .message = "the agent or the host died " + std::to_string(max_starts) + " times while it was installed"};
+                             .message = "the agent or the host died " + std::to_string(limit) + " times while it was installed"};
       return step;
     }
     if (waits(record.slot)) return std::nullopt;
@@ -143,7 +145,10 @@ class Planning {
     };
     const auto& p = x->second.manifest->entries;
     const auto& q = y->second.manifest->entries;
-    return !std::equal(p.begin(), p.end(), q.begin(), q.end(), alike);
+    const auto& s = x->second.manifest->system;
+    const auto& t = y->second.manifest->system;
+    const bool same_package = s && t ? s->format == t->format && s->name == t->name && s->version == t->version : !s && !t;
+    return !same_package || !std::equal(p.begin(), p.end(), q.begin(), q.end(), alike);
   }
 
   // ---- keeping ----

@@ -6,6 +6,7 @@
 
 namespace endstate::agent {
 
+std::string last_words(const std::string& output);  // the last 300 bytes at most, in one line
 Result<Ended> run_command(const Command& command, const std::atomic<bool>& cancelled);
 
 }  // namespace endstate::agent

@@ -5,6 +5,7 @@
 namespace endstate::agent {
 
 namespace reason {
+inline constexpr std::string_view agent_not_confirmed = "AgentNotConfirmed";
 inline constexpr std::string_view artifact_unavailable = "ArtifactUnavailable";
 inline constexpr std::string_view artifact_rejected = "ArtifactRejected";
 inline constexpr std::string_view disk_full = "DiskFull";

@@ -41,6 +41,12 @@ Result<std::string> damage_of(Host& host, const std::string& id, const Manifest&
                                                  : there->kind == FileKind::link && there->target == e.target.view());
     if (!same) return e.path.str() + (there ? " was changed" : " was removed");
   }
+  if (manifest.system) {
+    auto file = host.look(package_path(id));
+    if (!file) return fail(file.error());
+    if (!*file || (*file)->size != static_cast<std::uint64_t>(manifest.system->size) || (*file)->changed != manifest.system->changed)
+      return std::string(*file ? "its package file was changed" : "its package file was removed");
+  }
   return std::string();
 }
 
@@ -68,6 +74,7 @@ Result<void> Observer::look_at_generations(Seen& seen) {
   auto names = host_.list(state_path("generations"));
   if (!names) return fail(names.error());
   std::erase_if(manifests_, [&](const auto& m) { return !std::binary_search(names->begin(), names->end(), m.first); });
+  std::erase_if(verified_, [&](const auto& v) { return !std::binary_search(names->begin(), names->end(), v.first); });
   for (const auto& id : *names) {
     auto& known = manifests_[id];
     if (!known) {
@@ -85,6 +92,42 @@ Result<void> Observer::look_at_generations(Seen& seen) {
     seen.generations[id].manifest = known;
   }
   return {};
+}
+
+// A package of the distribution is asked for by its own tool when the database has changed, or one of its files has: else a look at each is
+// all.
+Result<std::string> Observer::package_off(const std::string& id, const SystemPackage& package) {
+  auto stamp = host_.package_stamp(package.format);
+  if (!stamp) return fail(stamp.error());
+  const auto known = verified_.find(id);
+  if (known == verified_.end() || known->second.stamp != *stamp) return look_at_package(id, package, *stamp);
+  for (const auto& [path, before] : known->second.files) {
+    auto now = host_.look(path);
+    if (!now) return fail(now.error());
+    if (!(*now == before)) return look_at_package(id, package, *stamp);
+  }
+  return std::string();
+}
+
+Result<std::string> Observer::look_at_package(const std::string& id, const SystemPackage& package, std::int64_t stamp) {
+  verified_.erase(id);
+  const auto name = package.name.str();
+  auto there = host_.installed_package(package.format, name);
+  if (!there) return fail(there.error());
+  if (!*there) return "package " + name + " was removed";
+  if (!(*there)->whole) return "package " + name + " is not whole";
+  if ((*there)->version != package.version.view()) return "package " + name + " is " + (*there)->version + ", not " + package.version.str();
+  Verified now{.stamp = stamp};
+  auto files = host_.package_files(package.format, name);
+  if (!files) return fail(files.error());
+  for (auto& path : *files) {  // before they are verified: what is changed meanwhile is seen the next time
+    auto info = host_.look(path);
+    if (!info) return fail(info.error());
+    now.files.emplace_back(std::move(path), std::move(*info));
+  }
+  auto wrong = host_.verify_package(package.format, name);
+  if (wrong && wrong->empty()) verified_[id] = std::move(now);
+  return wrong;
 }
 
 Result<void> Observer::look_at_slot(const SlotRecord& record, Seen& seen) {
@@ -120,6 +163,19 @@ Result<void> Observer::look_at_slot(const SlotRecord& record, Seen& seen) {
     slot.file_off = true;
     return {};
   }
+  if (manifest.system) {
+    auto off = package_off(record.good.str(), *manifest.system);
+    if (!off) return fail(off.error());
+    slot.off = std::move(*off);
+    slot.file_off = !slot.off.empty();
+    if (slot.file_off) return {};
+  }
+  for (const auto& m : spec->kernel_modules) {
+    auto there = host_.module_loaded(m.name.str());
+    if (there && *there) continue;
+    slot.off = "kernel module " + m.name.str() + (there ? " is not loaded" : " can't be looked for: " + there.error().message);
+    return {};
+  }
   for (const auto& s : spec->sysctls) {
     auto value = host_.sysctl(s.name.str());
     if (value && same_values(*value, s.value)) continue;
@@ -129,12 +185,47 @@ Result<void> Observer::look_at_slot(const SlotRecord& record, Seen& seen) {
   return {};
 }
 
+std::vector<std::string> Observer::owned_paths(const Journal& journal) const {
+  std::vector<std::string> paths;
+  for (const auto& record : journal.slots) {
+    const auto manifest = manifests_.find(record.good.view());
+    if (manifest == manifests_.end()) continue;
+    paths.push_back(current_path(record.slot));
+    for (const auto& e : manifest->second->entries) {
+      paths.push_back(e.path.str());
+      paths.push_back(generation_path(record.good, "root" + e.path.str()));
+    }
+    const auto verified = verified_.find(record.good.view());
+    if (verified == verified_.end()) continue;
+    for (const auto& [path, info] : verified->second.files) paths.push_back(path);
+  }
+  return paths;
+}
+
+// A trial that no attempt knows of any more is over.
+Result<void> Observer::look_at_agent(const Journal& journal, Seen& seen) {
+  auto program = host_.program();
+  if (!program) return fail(program.error());
+  seen.agent_generation = generation_of_program(*program);
+  auto text = host_.read(trial_path(), 4096);
+  if (!text) return text.error().code == Code::not_found ? Result<void>() : fail(text.error());
+  reconcile::Pool pool;
+  if (auto trial = reconcile::decode<Trial>(*text, pool)) seen.trial = std::move(*trial);
+  const auto* record = find_slot(journal, agent_slot);
+  if (record == nullptr || !record->attempt) seen.leftovers.insert("trial.json");
+  return {};
+}
+
 Result<Seen> Observer::look(const Journal& journal) {
   Seen seen;
   if (auto made = make_state_folders(); !made) return fail(made.error());
   if (auto looked = look_at_generations(seen); !looked) return fail(looked.error());
   for (const auto& record : journal.slots)
     if (auto looked = look_at_slot(record, seen); !looked) return fail(looked.error());
+  for (const auto& record : journal.slots) {
+    seen.in_use.insert(record.good.str());
+    if (record.attempt) seen.in_use.insert(record.attempt->to.str());
+  }
   auto blobs = host_.list(state_path("blobs"));
   if (!blobs) return fail(blobs.error());
   for (auto& name : *blobs) {
@@ -145,6 +236,7 @@ Result<Seen> Observer::look(const Journal& journal) {
   if (!displaced) return fail(displaced.error());
   for (const auto& name : *displaced)
     if (!is_kept(journal, state_path("displaced/" + name))) seen.leftovers.insert("displaced/" + name);
+  if (auto looked = look_at_agent(journal, seen); !looked) return fail(looked.error());
   auto boot = host_.boot_id();
   if (!boot) return fail(boot.error());
   seen.boot_id = std::move(*boot);

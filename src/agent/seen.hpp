@@ -6,6 +6,7 @@
 #include <set>
 
 #include "src/agent/host.hpp"
+#include "src/agent/own_version.hpp"
 #include "src/agent/types.hpp"
 
 namespace endstate::agent {
@@ -28,11 +29,14 @@ struct SlotSeen {
 struct Seen {
   std::map<std::string, GenerationSeen, std::less<>> generations;  // by id
   std::map<std::string, SlotSeen, std::less<>> slots;              // those of the journal
+  std::set<std::string, std::less<>> in_use;                       // generations that a slot has, or comes to
   std::set<std::string, std::less<>> blobs;                        // SHA-256 of each artifact that is there
   std::set<std::string, std::less<>> leftovers;                    // state paths of what was never finished, or belongs to nobody
   std::string boot_id;
   std::uint64_t free_bytes = 0;
   bool reserve = false;
+  Text agent_generation;       // of the agent that runs; empty: the first version
+  std::optional<Trial> trial;  // of a version of it
 };
 
 // The first thing of a generation that isn't as it was staged; empty: it is whole.
@@ -43,14 +47,25 @@ class Observer {
   explicit Observer(Host& host) : host_(host) {}
   // Also makes the state folder. An error: the host can't be judged now.
   Result<Seen> look(const Journal& journal);
+  // The files that a package owns, on the host and in its generation: what a change of them is, the next look finds.
+  std::vector<std::string> owned_paths(const Journal& journal) const;
 
  private:
   Result<void> make_state_folders();
   Result<void> look_at_generations(Seen& seen);
   Result<void> look_at_slot(const SlotRecord& record, Seen& seen);
+  Result<void> look_at_agent(const Journal& journal, Seen& seen);
+  Result<std::string> package_off(const std::string& id, const SystemPackage& package);
+  Result<std::string> look_at_package(const std::string& id, const SystemPackage& package, std::int64_t stamp);
 
   Host& host_;
   std::map<std::string, std::shared_ptr<const Manifest>, std::less<>> manifests_;  // a generation never changes
+  // What a package of the distribution was like when its own tool found it right; by generation.
+  struct Verified {
+    std::int64_t stamp = 0;
+    std::vector<std::pair<std::string, std::optional<FileInfo>>> files;
+  };
+  std::map<std::string, Verified, std::less<>> verified_;
 };
 
 }  // namespace endstate::agent

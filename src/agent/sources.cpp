@@ -1,4 +1,8 @@
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <fstream>
 
 #include "src/agent/fetcher.hpp"
 #include "src/agent/reasons.hpp"
@@ -43,6 +47,26 @@ Result<std::vector<std::string>> addresses_of(const std::string& url, const Sour
                       std::string(reason::artifact_rejected)});
   }
   return all;
+}
+
+Result<void> check_netrc(const std::string& file) {
+  struct stat s {};
+  if (::stat(file.c_str(), &s) != 0) return fail(Code::invalid, "it can't be read");
+  if ((s.st_mode & 077U) != 0 || (s.st_uid != 0 && s.st_uid != ::geteuid()))
+    return fail(Code::invalid, "others may read it: chown root and chmod 600");
+  std::ifstream in(file);
+  std::string word;
+  std::string before;
+  bool any = false;
+  while (in >> word) {
+    const bool is_value = before == "machine" || before == "login" || before == "password" || before == "account";
+    if (!is_value && (word == "default" || word == "macdef"))
+      return fail(Code::invalid, "it has a '" + word + "': write a 'machine' for each host");
+    any = any || (!is_value && word == "machine");
+    before = is_value ? "" : word;
+  }
+  if (!any) return fail(Code::invalid, "it has no 'machine'");
+  return {};
 }
 
 }  // namespace endstate::agent

@@ -18,14 +18,14 @@ Result<void> make_way(Host& host, const std::string& base, const std::string& pa
 
 class Staging {
  public:
-  Staging(Host& host, const TargetSlot& slot, const std::string& id)
-      : host_(host), slot_(slot), part_(part_path(id)), root_(part_ + "/root") {}
+  Staging(Host& host, const TargetSlot& slot, const std::string& id, std::string_view arch)
+      : host_(host), slot_(slot), part_(part_path(id)), root_(part_ + "/root"), arch_(arch) {}
 
   Result<void> run(const std::string& whole) {
     if (auto done = host_.remove_tree(part_); !done) return done;
     for (const auto& folder : {part_, root_})
       if (auto done = host_.make_folder(folder, 0755); !done) return done;
-    if (auto done = unpack(); !done) return done;
+    if (auto done = slot_.format ? take_package() : unpack(); !done) return done;
     if (auto done = write_files(); !done) return done;
     if (auto done = write_manifest(); !done) return done;
     if (auto done = host_.sync(state_path("generations")); !done) return done;
@@ -47,6 +47,28 @@ class Staging {
       entries_[below + e.path] = entry;
     }
     return {};
+  }
+
+  // The file itself is kept: the way back needs no network, and dpkg and rpm can go back to any version whose file they have.
+  Result<void> take_package() {
+    const auto blob = blob_path(slot_.artifact->sha256);
+    auto info = host_.package_file(*slot_.format, blob);
+    if (!info) return fail(info.error());
+    if (!info->arch.empty() && info->arch != arch_)
+      return fail(refused("it is for " + info->arch + ", this host is " + std::string(arch_)));
+    if (auto copied = host_.copy(blob, part_ + "/package"); !copied) return copied;
+    auto file = host_.look(part_ + "/package");
+    if (!file) return fail(file.error());
+    if (!*file) return fail(refused("its file vanished while it was staged"));
+    system_ = SystemPackage{.format = *slot_.format,
+                            .name = Text(info->name),
+                            .version = Text(info->version),
+                            .size = static_cast<std::int64_t>((*file)->size),
+                            .changed = (*file)->changed};
+    return {};
+  }
+  Error refused(const std::string& why) const {
+    return {Code::invalid, slot_.artifact->url.str() + ": " + why, {}, std::string(reason::artifact_rejected)};
   }
 
   // A file of the package stands above one of its archive.
@@ -81,6 +103,7 @@ class Staging {
     manifest.key = slot_.key;
     manifest.version = slot_.version;
     manifest.spec = slot_.raw;
+    manifest.system = system_;
     for (auto& [path, entry] : entries_) {
       auto info = host_.look(root_ + path);
       if (!info) return fail(info.error());
@@ -96,6 +119,8 @@ class Staging {
   Host& host_;
   const TargetSlot& slot_;
   std::string part_, root_;
+  std::string_view arch_;
+  std::optional<SystemPackage> system_;
   std::map<std::string, ManifestEntry> entries_;
 };
 
@@ -114,11 +139,16 @@ Result<void> fetch_artifact(Host& host, const TargetSlot& slot, const Sources& s
                           std::to_string(size) + " bytes needs twice that to be unpacked",
                       {},
                       std::string(reason::disk_full)});
-  return host.fetch({.urls = std::move(*urls), .sha256 = artifact.sha256.str(), .size = size, .destination = blob_path(artifact.sha256)});
+  return host.fetch({.urls = std::move(*urls),
+                     .sha256 = artifact.sha256.str(),
+                     .size = size,
+                     .destination = blob_path(artifact.sha256),
+                     .netrc = sources.netrc,
+                     .ca = sources.ca});
 }
 
-Result<void> stage(Host& host, const TargetSlot& slot, const std::string& id) {
-  return Staging(host, slot, id).run(generation_path(id, {}));
+Result<void> stage(Host& host, const TargetSlot& slot, const std::string& id, std::string_view arch) {
+  return Staging(host, slot, id, arch).run(generation_path(id, {}));
 }
 
 }  // namespace endstate::agent

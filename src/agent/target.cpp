@@ -5,6 +5,7 @@
 
 #include "reconcile/json/decode.hpp"
 #include "reconcile/json/encode.hpp"
+#include "src/agent/own_version.hpp"
 #include "src/agent/reasons.hpp"
 
 namespace endstate::agent {
@@ -57,12 +58,44 @@ Result<void> add_sysctls(TargetSlot& t, const Variables& variables) {
   return add_file(t, "/etc/sysctl.d/90-endstate-" + t.slot.str() + ".conf", lines, 0644, variables);
 }
 
+// As files they are there at the next boot (systemd-modules-load); the running kernel gets them from the agent.
+Result<void> add_modules(TargetSlot& t, const Variables& variables) {
+  if (t.spec.kernel_modules.empty()) return {};
+  std::string names;
+  std::string parameters;
+  for (const auto& m : t.spec.kernel_modules) {
+    if (m.parameters.view().find('\n') != std::string_view::npos)
+      return fail(not_usable("the parameters of kernel module " + m.name.str() + " have two lines"));
+    names += m.name.str() + "\n";
+    if (!m.parameters.empty()) parameters += "options " + m.name.str() + " " + m.parameters.str() + "\n";
+  }
+  const auto file = "/90-endstate-" + t.slot.str() + ".conf";
+  if (auto added = add_file(t, "/etc/modules-load.d" + file, names, 0644, variables); !added || parameters.empty()) return added;
+  return add_file(t, "/etc/modprobe.d" + file, parameters, 0644, variables);
+}
+
+// Beside the first version, which the host's unit starts, and which becomes the one that is installed (own_version.hpp).
+Result<void> choose_agent_folder(TargetSlot& t) {
+  if (!t.spec.install.destination.empty() && t.spec.install.destination != agent_destination)
+    return fail(not_usable("the agent's own package is unpacked into " + std::string(agent_destination) + ": leave the destination out"));
+  if (t.spec.service) return fail(not_usable("the agent's own package has no service: the host's unit stays what it is"));
+  t.destination = agent_destination;
+  return {};
+}
+
 Result<void> choose_artifact(TargetSlot& t, std::string_view arch) {
-  if (t.spec.install.method != api::InstallMethod::archive)
-    return fail(not_usable("this agent installs packages of method Archive; make one of this kind from the artifact"));
   for (const auto& a : t.spec.install.artifacts)
     if (a.arch == arch) t.artifact = a;
   if (!t.artifact) return fail(not_usable("the package has no artifact for " + std::string(arch)));
+  switch (t.spec.install.method) {
+    case api::InstallMethod::deb:
+    case api::InstallMethod::rpm:
+      if (t.slot == agent_slot) return fail(not_usable("the agent's own package is of method Archive"));
+      t.format = t.spec.install.method == api::InstallMethod::deb ? PackageFormat::deb : PackageFormat::rpm;
+      return {};
+    case api::InstallMethod::archive: break;
+  }
+  if (t.slot == agent_slot) return choose_agent_folder(t);
   t.destination = t.spec.install.destination.empty() ? "/usr/local" : t.spec.install.destination.str();
   while (t.destination.size() > 1 && t.destination.ends_with('/')) t.destination.pop_back();
   if (t.destination == "/") t.destination.clear();
@@ -77,6 +110,7 @@ Result<void> fill(TargetSlot& t, const Variables& variables, std::string_view ar
   if (t.spec.service)
     if (auto added = add_service(t, variables); !added) return added;
   if (auto added = add_sysctls(t, variables); !added) return added;
+  if (auto added = add_modules(t, variables); !added) return added;
   std::set<std::string_view> paths;
   for (const auto& f : t.files)
     if (!paths.insert(f.path.view()).second) return fail(not_usable("the package has the file " + f.path.str() + " twice"));

@@ -19,6 +19,7 @@ struct TargetSlot {
   std::optional<api::Artifact> artifact;  // for this machine's architecture; nullopt: the package has files only
   std::vector<api::PackageFile> files;    // rendered, with the unit and the sysctls as files among them
   std::string destination;                // of the archive
+  std::optional<PackageFormat> format;    // it is a package of the distribution
   Text key;                               // the same for what would be staged alike
   Text order;                             // key and grant: a new grant is a new try
   std::optional<Error> trouble;           // it can't be used at all

@@ -53,7 +53,10 @@ TEST_CASE("what a package can't ask for", "[agent][target]") {
   auto deb = raw("").spec.raw.str();
   deb.replace(deb.find("Archive"), 7, "Deb");
   other.spec.raw = Text(deb);
+  CHECK_FALSE(target_of(order_of({other}), "m-1", "amd64").slots.at(0).trouble);
+  other.name = "endstate-agent";
   CHECK_THAT(target_of(order_of({other}), "m-1", "amd64").slots.at(0).trouble->message, Catch::Contains("method Archive"));
+  CHECK_THAT(trouble_of(R"(,"kernelModules":[{"name":"x","parameters":"a\nb"}])"), Catch::Contains("two lines"));
 }
 
 TEST_CASE("what is the same needs no other generation", "[agent][target]") {

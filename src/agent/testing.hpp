@@ -69,9 +69,24 @@ class FaultHost final : public Host {
   Result<std::string> read(const std::string& path, std::size_t max) override { return alive(), host_->read(path, max); }
   Result<std::vector<std::string>> list(const std::string& folder) override { return alive(), host_->list(folder); }
   Result<std::string> sysctl(const std::string& name) override { return alive(), host_->sysctl(name); }
+  Result<bool> module_loaded(const std::string& name) override { return alive(), host_->module_loaded(name); }
   Result<UnitInfo> unit(const std::string& name) override { return alive(), host_->unit(name); }
+  Result<PackageFileInfo> package_file(PackageFormat format, const std::string& path) override {
+    return alive(), host_->package_file(format, path);
+  }
+  Result<std::optional<InstalledPackage>> installed_package(PackageFormat format, const std::string& name) override {
+    return alive(), host_->installed_package(format, name);
+  }
+  Result<std::vector<std::string>> package_files(PackageFormat format, const std::string& name) override {
+    return alive(), host_->package_files(format, name);
+  }
+  Result<std::string> verify_package(PackageFormat format, const std::string& name) override {
+    return alive(), host_->verify_package(format, name);
+  }
+  Result<std::int64_t> package_stamp(PackageFormat format) override { return alive(), host_->package_stamp(format); }
   Result<std::uint64_t> free_bytes(const std::string& path) override { return alive(), host_->free_bytes(path); }
   Result<std::string> boot_id() override { return alive(), host_->boot_id(); }
+  Result<std::string> program() override { return alive(), host_->program(); }
   Result<std::string> sha256(const std::string& path) override { return alive(), host_->sha256(path); }
 
   Result<void> make_folder(const std::string& path, std::uint32_t mode) override {
@@ -106,6 +121,15 @@ class FaultHost final : public Host {
   }
   Result<void> set_sysctl(const std::string& name, const std::string& value) override {
     return change("sysctl " + name, false, [&] { return host_->set_sysctl(name, value); });
+  }
+  Result<void> install_package(PackageFormat format, const std::string& path) override {
+    return change("install " + path, true, [&] { return host_->install_package(format, path); });
+  }
+  Result<void> remove_package(PackageFormat format, const std::string& name) override {
+    return change("purge " + name, false, [&] { return host_->remove_package(format, name); });
+  }
+  Result<void> load_module(const std::string& name, const std::vector<std::string>& parameters) override {
+    return change("module " + name, false, [&] { return host_->load_module(name, parameters); });
   }
   Result<void> reload_units() override {
     return change("reload", false, [&] { return host_->reload_units(); });
@@ -155,6 +179,7 @@ struct Machine {
   Machine();
   Folder disk, shop;  // shop: where artifacts are
   std::shared_ptr<UnitBook> units = std::make_shared<UnitBook>();
+  std::string program = "/usr/local/bin/endstate-agent";  // that runs
   reconcile::MonoTime mono{std::chrono::hours(1)};
   reconcile::WallTime wall{std::chrono::hours(24 * 365 * 56)};
 

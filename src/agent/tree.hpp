@@ -43,6 +43,7 @@ class Tree {
  public:
   Tree(std::string root, bool durable);
 
+  bool durable() const { return durable_; }
   std::string outside(const std::string& path) const { return root_ == "/" ? path : root_ + path; }  // the path to give to others
   Result<std::optional<FileInfo>> look(const std::string& path) const;
   Result<std::string> read(const std::string& path, std::size_t max_bytes) const;

@@ -14,6 +14,7 @@ std::string state_path(std::string_view rest) { return std::string(state_folder)
 std::string generation_path(std::string_view id, std::string_view rest) {
   return state_path("generations/").append(id).append(rest.empty() || rest.front() == '/' ? "" : "/").append(rest);
 }
+std::string package_path(std::string_view id) { return generation_path(id, "package"); }
 std::string part_path(std::string_view id) { return generation_path(id, {}).append(".part"); }
 std::string blob_path(std::string_view sha256) { return state_path("blobs/").append(sha256); }
 std::string current_path(std::string_view slot) { return state_path("current/").append(slot); }

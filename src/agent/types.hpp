@@ -5,6 +5,7 @@
 //                     blobs/SHA256             artifacts; SHA256.part: what has come so far
 //                     generations/ID/root/...  one version of one package, whole: its archive, files, unit, rendered; never changed
 //                     generations/ID/manifest.json
+//                     generations/ID/package     the .deb or .rpm, if it is one of these
 //                     current/SLOT             link to a generation: the one place where a version takes effect
 //                     displaced/SLOT/...       files that stood where a package's now are; put back when it goes
 //                     reserve                  4 MiB that are given up when the disk is full, so that the way back never is
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "apis/v1alpha1/machine.hpp"
+#include "src/agent/package_format.hpp"
 
 namespace endstate::agent {
 
@@ -40,17 +42,33 @@ consteval auto describe(const ManifestEntry*) {
                 field<&S::target>("target", "Of a link."));
 }
 
+struct SystemPackage {
+  PackageFormat format{};
+  Text name, version;                  // as the package manager has them
+  std::int64_t size = 0, changed = 0;  // of its file in the generation
+  friend bool operator==(const SystemPackage&, const SystemPackage&) = default;
+};
+consteval auto describe(const SystemPackage*) {
+  using S = SystemPackage;
+  return object("A package of the distribution, whose file stands in the generation.",
+                field<&S::format>("format", "Who installs it.", {.required = true}), field<&S::name>("name", "Its name."),
+                field<&S::version>("version", "Its version."), field<&S::size>("size", "Its file's bytes."),
+                field<&S::changed>("changed", "Its file's st_mtim in nanoseconds."));
+}
+
 struct Manifest {
   Text slot, key;  // key: of what it was made (target.hpp)
   PackageIdentity version;
   reconcile::JsonOf<api::MachinePackageVersionSpec> spec;
   std::vector<ManifestEntry> entries;  // sorted by path
+  std::optional<SystemPackage> system;
 };
 consteval auto describe(const Manifest*) {
   using S = Manifest;
   return object("A staged version of a package.", field<&S::slot>("slot", "Whose."), field<&S::key>("key", "Of what it was made."),
                 field<&S::version>("version", "The MachinePackageVersion."), field<&S::spec>("spec", "Its spec."),
-                field<&S::entries>("entries", "What it consists of."));
+                field<&S::entries>("entries", "What it consists of."),
+                field<&S::system>("system", "The package of the distribution that it is."));
 }
 
 // ---- journal ----
@@ -180,6 +198,7 @@ const SlotRecord* find_slot(const Journal& journal, std::string_view slot);
 inline constexpr std::string_view state_folder = "/var/lib/endstate";
 std::string state_path(std::string_view rest);                            // "/var/lib/endstate/" + rest
 std::string generation_path(std::string_view id, std::string_view rest);  // ".../generations/ID/" + rest
+std::string package_path(std::string_view id);                            // the .deb or .rpm of a generation
 std::string part_path(std::string_view id);                               // of a generation that is being staged
 std::string blob_path(std::string_view sha256);
 std::string current_path(std::string_view slot);

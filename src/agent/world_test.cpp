@@ -77,11 +77,11 @@ std::string sha256_of_file(const std::string& file) {
 
 std::map<std::string, std::string> outside_view(const std::string& root) {
   std::map<std::string, std::string> view;
-  const fs::path state = root + std::string(state_folder);
-  const fs::path kernel = root + "/proc";
+  const std::array<fs::path, 6> others{root + std::string(state_folder), root + "/proc",        root + "/sys",
+                                       root + "/var/lib/dpkg",           root + "/var/lib/rpm", root + "/var/log"};
   for (auto i = fs::recursive_directory_iterator(root); i != fs::recursive_directory_iterator(); ++i) {
     const auto path = i->path();
-    if (path == state || path == kernel) {
+    if (std::find(others.begin(), others.end(), path) != others.end()) {
       i.disable_recursion_pending();
       continue;
     }
@@ -169,15 +169,22 @@ std::unique_ptr<Services> booked_services(std::shared_ptr<UnitBook> book) { retu
 
 Machine::Machine() {
   units->root = disk.path();
-  for (const auto* folder : {"/etc/systemd/system", "/usr/local/bin", "/var/lib", "/proc/sys/net/ipv4", "/proc/sys/kernel/random"})
+  for (const auto* folder :
+       {"/etc/systemd/system", "/usr/local/bin", "/var/lib", "/proc/sys/net/ipv4", "/proc/sys/kernel/random", "/sys/module"})
     fs::create_directories(at(folder));
   put(at("/proc/sys/net/ipv4/ip_forward"), "0\n");
   put(at("/proc/sys/kernel/random/boot_id"), "boot-1\n");
   put(at("/etc/hostname"), "h1\n");
+  // Loads a module by making its folder; it writes down what it was told. It has none that is called "missing".
+  put(shop.path() + "/modprobe", "#!/bin/sh\n[ \"$2\" != missing ] || { echo 'FATAL: Module missing not found.'; exit 1; }\ncd '" +
+                                     at("/sys/module") + "' && mkdir -p \"$(echo \"$2\" | tr - _)\" && echo \"$*\" >>'" + shop.path() +
+                                     "/loaded'\n");
+  fs::permissions(shop.path() + "/modprobe", fs::perms::owner_all);
 }
 
 std::unique_ptr<FaultHost> Machine::host() const {
-  return std::make_unique<FaultHost>(linux_host({.root = disk.path(), .durable = false}, booked_services(units)));
+  return std::make_unique<FaultHost>(linux_host(
+      {.root = disk.path(), .modprobe = shop.path() + "/modprobe", .program = program, .durable = false}, booked_services(units)));
 }
 EngineSettings Machine::settings() const { return {.arch = "amd64", .sources = {.allowed = {"file://" + shop.path()}}, .reserve = 4096}; }
 
