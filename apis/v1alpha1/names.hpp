@@ -134,6 +134,7 @@ inline constexpr std::string_view secret_not_usable = "SecretNotUsable";
 inline constexpr std::string_view key_lost = "KeyLost";
 inline constexpr std::string_view key_not_usable = "KeyNotUsable";
 inline constexpr std::string_view key_replaced = "KeyReplaced";
+inline constexpr std::string_view hosted_control_planes_off = "HostedControlPlanesOff";  // the operator isn't to run them
 // Releases of a Hosted cluster.
 inline constexpr std::string_view version_skew = "VersionSkew";
 inline constexpr std::string_view downgrade_refused = "DowngradeRefused";

@@ -92,7 +92,7 @@ YAML
 # endstate as its users install it.
 install_endstate() {
   "$(kube_bin_dir)/helm" --kubeconfig "$RUN_DIR/kubeconfig" install endstate "$ROOT/charts/endstate" --namespace endstate-system --create-namespace \
-    --set image.repository=endstate.local/operator --set-string "image.tag=$endstate" --set "networkPolicy.egressPorts={443,6443,$((PORT_BASE + 443))}" \
+    --set hostedControlPlanes.enabled=true --set image.repository=endstate.local/operator --set-string "image.tag=$endstate" --set "networkPolicy.egressPorts={443,6443,$((PORT_BASE + 443))}" \
     --wait --timeout 120s >"$RUN_DIR/helm.log" 2>&1 || {
     kubectl_admin get pods -A -o wide
     operator_logs | tail -n 20

@@ -52,6 +52,7 @@ struct Operator {
         caches(env, log),
         guard(
             env, caches, [this] { return leadership.may_act(env.now().mono); }, metrics, log),
+        cluster({.hosted = options.hosted_control_planes}),
         manager(env, caches, guard, {&cluster, &machine_set, &machine, &package, &budget, &metric_source, &enrolment},
                 {.program = "endstate",
                  .instance = options.identity,
