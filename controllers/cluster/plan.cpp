@@ -72,6 +72,7 @@ class Writer {
     const auto link = connected(s_);
     status_ = s_.cluster->status;
     status_.conditions.clear();
+    status_.addons.clear();
     status_.observed_generation = s_.cluster->metadata.generation;
     status_.phase = phase(s_, link, hosted_);
     if (hosted_) {
@@ -211,16 +212,24 @@ bool only_counters(const api::ClusterStatus& a, const api::ClusterStatus& b) {
   return story(a) == story(b);
 }
 
+// Of what stands in status, the cluster loop's part: add-ons are another's (controllers/addons/).
+api::ClusterStatus own_part(api::ClusterStatus status) {
+  status.addons.clear();
+  std::erase_if(status.conditions, [](const api::Condition& c) { return c.type == api::condition::addons_ready; });
+  return status;
+}
+
 void write_status(const Snapshot& s, api::ClusterStatus status, Planned& out) {
   const auto& c = *s.cluster;
-  const bool changed = !(status == c.status);
+  const auto before = own_part(c.status);
+  const bool changed = !(status == before);
   out.plan.status = reconcile::StatusWrite{.kind = &reconcile::kind_of<api::Cluster>,
                                            .key = c.metadata.key(),
                                            .uid = c.metadata.uid,
                                            .resource_version = c.metadata.resource_version,
                                            .status = changed ? reconcile::encode(status) : std::string(),
                                            .changed = changed,
-                                           .settle = changed && only_counters(status, c.status) ? settle : 0ms};
+                                           .settle = changed && only_counters(status, before) ? settle : 0ms};
   out.status = std::move(status);
 }
 

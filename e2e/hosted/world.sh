@@ -4,7 +4,7 @@
 readonly volumes=8
 
 stop_world() {
-  stop_processes 10 prober
+  stop_processes 10 prober fleet
   "$ROOT/e2e/hosted/node.sh" down
   "$ROOT/e2e/kubernetes/down.sh"
   rm -rf "${RUN_DIR:?}/volumes"
@@ -70,6 +70,17 @@ spec:
     kubeAPIServer: {image: "endstate.local/kube-apiserver:$2", args: ["${3:---v=1}"], $small}
     kubeControllerManager: {image: "endstate.local/kube-controller-manager:$2", $small}
     kubeScheduler: {image: "endstate.local/kube-scheduler:$2", $small}
+  addons:
+  - name: notes
+    manifest: |
+      apiVersion: v1
+      kind: ConfigMap
+      metadata: {name: of-$1, namespace: notes}
+      data: {kubernetes: "$2"}
+      ---
+      apiVersion: v1
+      kind: Namespace
+      metadata: {name: notes}
 YAML
 }
 

@@ -35,7 +35,7 @@ may $operator create secrets -n default # of enrolment; a policy bounds them
 # Hosted control planes are for who asks for them.
 secret_as_operator() { # NAME [TYPE]: dry, so that nothing is left
   printf 'apiVersion: v1\nkind: Secret\nmetadata: {name: %s, namespace: default, annotations: {kubernetes.io/service-account.name: default}}\ntype: %s\n' "$1" "${2:-Opaque}" |
-    kubectl_admin --as=$operator --as-group=system:serviceaccounts --as-group=system:authenticated create --dry-run=server -f -
+    kubectl_admin --as="$operator" --as-group=system:serviceaccounts --as-group=system:authenticated create --dry-run=server -f -
 }
 hosted_rights=("patch deployments.apps" "create statefulsets.apps" "list services" "create poddisruptionbudgets.policy" "create networkpolicies.networking.k8s.io")
 for what in "${hosted_rights[@]}"; do
