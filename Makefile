@@ -1,6 +1,6 @@
 # The front door. Every target is one script, which says in its head what it takes from the environment; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build up down demo test chaos e2e e2e-hosts bench image lint format generate
+.PHONY: help setup build up down demo test chaos e2e e2e-hosts bench bench-load image lint format generate
 export SIM_HOSTS E2E_HOSTS E2E_LANES ENDSTATE_KUBECONFIG ENDSTATE_KUBE_BIN_DIR
 
 help: ## this list
@@ -42,6 +42,9 @@ bench: build ## measure speed, memory and API writes with 2,000 simulated hosts,
 	@hack/build.sh release plan_bench
 	@build/release/plan_bench
 	@e2e/bench/run.sh
+
+bench-load: build ## measure what 100 hosted control planes cost the operator (their pods are played; needs Debian's haproxy)
+	@e2e/bench/hosted.sh
 
 image: ## build/endstate-operator.tar: the operator's container image, an OCI layout; needs no container engine (with one: the Dockerfile)
 	@hack/setup.sh --packages

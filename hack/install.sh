@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
 # install.sh: puts CRDs, RBAC and admission policies into this run's cluster and waits until they are in force. Safe to run again.
+#
+#   HOSTED_CONTROL_PLANES  1: with the rights that Clusters of type Hosted need (manifests/rbac/operator-hosted.yaml); else these are taken away
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 log=$RUN_DIR/install.log
 began=$SECONDS
+hosted_role=$ROOT/manifests/rbac/operator-hosted.yaml
 
 apply() { kubectl_admin apply --server-side --force-conflicts --field-manager=endstate-install "$@"; }
 # A policy is in force some 100 ms after it was stored, when the API server's own watch has seen it. It says nothing about that, so it is asked:
@@ -22,7 +25,12 @@ YAML
 }
 install_all() {
   apply -f "$ROOT/manifests/rbac/namespace.yaml"
-  apply -f "$ROOT/manifests/crds" -f "$ROOT/manifests/rbac" -f "$ROOT/manifests/policies"
+  local file roles=()
+  for file in "$ROOT"/manifests/rbac/*.yaml; do
+    [[ $file == "$hosted_role" ]] || roles+=(-f "$file")
+  done
+  apply -f "$ROOT/manifests/crds" "${roles[@]}" -f "$ROOT/manifests/policies"
+  if [[ -n ${HOSTED_CONTROL_PLANES:-} ]]; then apply -f "$hosted_role"; else kubectl_admin delete --ignore-not-found -f "$hosted_role"; fi
   kubectl_admin wait --for=condition=Established --timeout=60s -f "$ROOT/manifests/crds"
   local deadline=$((SECONDS + 30))
   until policies_in_force; do

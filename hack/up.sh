@@ -6,6 +6,7 @@
 #   FLEET_ARGS           more flags for endstate-fleet
 #   WITHOUT_FLEET        1: no fleet is started
 #   OPERATOR_ARGS        more flags for endstate-operator
+#   HOSTED_CONTROL_PLANES  1: the operator runs Clusters of type Hosted too. Their pods need nodes, which this cluster hasn't by itself: see e2e/hosted
 #   RUN_DIR, PORT_BASE   see hack/lib.sh; the operator listens on +80, the fleet on +81
 #   ENDSTATE_KUBECONFIG  an administrator's kubeconfig: that cluster is used, and none is started. KUBECONFIG is never looked at.
 #
@@ -126,6 +127,7 @@ start_cluster
 "$ROOT/hack/install.sh"
 start_tokens
 read -ra operator_args <<<"${OPERATOR_ARGS:-}"
+[[ -z ${HOSTED_CONTROL_PLANES:-} ]] || operator_args+=(--hosted-control-planes)
 read -ra fleet_args <<<"${FLEET_ARGS:-}"
 start_program operator "$operator_address" "$BUILD_BIN/endstate-operator" --kubeconfig "$RUN_DIR/operator.kubeconfig" \
   --identity endstate-operator-local --namespace endstate-system --http-address "$operator_address" ${operator_args[@]+"${operator_args[@]}"}

@@ -273,12 +273,46 @@ consteval auto describe(const Release*) {
       field<&S::result>("result", "How it ended."), field<&S::message>("message", "Why, for people.", text(1024)));
 }
 
+enum class AddonState : std::uint8_t { pending, applied, failed };
+consteval auto describe(const AddonState*) { return names("How far an add-on is.", "Pending", "Applied", "Failed"); }
+struct AddonObject {
+  Text api_version, kind, resource, name_space, name;
+  friend bool operator==(const AddonObject&, const AddonObject&) = default;
+};
+consteval auto describe(const AddonObject*) {
+  using O = AddonObject;
+  return object("An object that an add-on brought.",
+                field<&O::api_version>("apiVersion", "Its API version.", {.required = true, .min_length = 1, .max_length = 317}),
+                field<&O::kind>("kind", "Its kind.", {.required = true, .min_length = 1, .max_length = 63}),
+                field<&O::resource>("resource", "Its kind's name in URLs.", {.required = true, .min_length = 1, .max_length = 63}),
+                field<&O::name_space>("namespace", "Its namespace; absent: it has none.", text(63)),
+                field<&O::name>("name", "Its name.", {.required = true, .min_length = 1, .max_length = 253}));
+}
+inline constexpr std::size_t max_addon_objects = 128;  // of one add-on
+struct AddonStatus {
+  Text name;
+  AddonState state{};
+  Text hash, message;
+  std::vector<AddonObject> objects;
+  friend bool operator==(const AddonStatus&, const AddonStatus&) = default;
+};
+consteval auto describe(const AddonStatus*) {
+  using S = AddonStatus;
+  return object("An add-on in its cluster.", field<&S::name>("name", "Its name; endstate: what endstate itself needs there.", slot_name),
+                field<&S::state>("state", "How far it is.", {.required = true}),
+                field<&S::hash>("hash", "Of what was applied last, all of it; absent: not all of it yet.", text(63)),
+                field<&S::message>("message", "What is wrong with it, for people.", text(1024)),
+                field<&S::objects>("objects", "What it has brought: taken away when the package doesn't have it any more.",
+                                   {.max_items = max_addon_objects, .atomic = true}));
+}
+
 struct ClusterStatus {
   std::optional<std::int64_t> observed_generation;
   ClusterPhase phase{};
   ControlPlaneStatus control_plane;
   std::optional<ClusterMachines> machines;
   std::optional<BlockedBy> blocked_by;
+  std::vector<AddonStatus> addons;
   std::vector<Release> history;
   std::vector<Condition> conditions;
   friend bool operator==(const ClusterStatus&, const ClusterStatus&) = default;
@@ -291,10 +325,12 @@ consteval auto describe(const ClusterStatus*) {
       field<&S::phase>("phase", "Where it is in its life, for people; loops read the conditions.", {.required = true}),
       field<&S::control_plane>("controlPlane", "What its control plane is."), field<&S::machines>("machines", "Its Machines, counted."),
       field<&S::blocked_by>("blockedBy", "What keeps it from going on; absent: nothing."),
+      field<&S::addons>("addons", "Of Hosted: what was brought into it.", list(34, "name")),
       field<&S::history>("history", "The last 20 releases, the newest last.", {.max_items = 20, .atomic = true}),
       field<&S::conditions>(
           "conditions",
-          "Its conditions: Ready, Reconciling, Stalled, Connected, MachinesReady; of Hosted: ControlPlaneReady, CertificatesReady.",
+          "Its conditions: Ready, Reconciling, Stalled, Connected, MachinesReady; of Hosted: ControlPlaneReady, CertificatesReady, "
+          "AddonsReady.",
           condition_list));
 }
 

@@ -15,6 +15,7 @@ inline constexpr std::string_view set_name = "endstate.dev/set-name";           
 inline constexpr std::string_view set_uid = "endstate.dev/set-uid";              // ControllerRevision: the only thing it is found by
 inline constexpr std::string_view revision = "endstate.dev/revision";            // Machine: the ControllerRevision hash that it should have
 inline constexpr std::string_view component = "endstate.dev/component";          // child of a Hosted Cluster: etcd, apiserver, ..., pki
+inline constexpr std::string_view addon = "endstate.dev/addon";                  // object in a Hosted cluster: the add-on that it is of
 inline constexpr std::string_view condition_for = "endstate.dev/condition-for";  // ConfigMap with external conditions of a machine
 }  // namespace label
 
@@ -52,6 +53,9 @@ inline constexpr std::string_view pre_drain_hook_prefix = "pre-drain.delete.hook
 inline constexpr std::string_view pre_terminate_hook_prefix = "pre-terminate.delete.hook.endstate.dev/";
 }  // namespace annotation
 
+// The add-on that endstate itself brings into each Hosted cluster; a package can't have one of that name.
+inline constexpr std::string_view builtin_addon = "endstate";
+
 namespace protection {                                      // values of annotation::delete_protection
 inline constexpr std::string_view always = "Always";        // never deleted while the annotation stands
 inline constexpr std::string_view cascading = "Cascading";  // Cluster: its sets and Machines are deleted with it (else they hold it)
@@ -84,6 +88,7 @@ inline constexpr std::string_view connected = "Connected";
 inline constexpr std::string_view control_plane_ready = "ControlPlaneReady";
 inline constexpr std::string_view machines_ready = "MachinesReady";
 inline constexpr std::string_view certificates_ready = "CertificatesReady";
+inline constexpr std::string_view addons_ready = "AddonsReady";
 // MachineSet.
 inline constexpr std::string_view rolling_out = "RollingOut";
 inline constexpr std::string_view scaling_up = "ScalingUp";
@@ -123,7 +128,6 @@ inline constexpr std::string_view cluster_deleting = "ClusterDeleting";
 inline constexpr std::string_view package_not_found = "PackageNotFound";
 inline constexpr std::string_view secret_not_found = "SecretNotFound";
 inline constexpr std::string_view invalid_spec = "InvalidSpec";
-inline constexpr std::string_view not_supported = "NotSupported";
 // Cluster.
 inline constexpr std::string_view connected = "Connected";
 inline constexpr std::string_view connecting = "Connecting";
@@ -134,6 +138,7 @@ inline constexpr std::string_view secret_not_usable = "SecretNotUsable";
 inline constexpr std::string_view key_lost = "KeyLost";
 inline constexpr std::string_view key_not_usable = "KeyNotUsable";
 inline constexpr std::string_view key_replaced = "KeyReplaced";
+inline constexpr std::string_view hosted_control_planes_off = "HostedControlPlanesOff";  // the operator isn't to run them
 // Releases of a Hosted cluster.
 inline constexpr std::string_view version_skew = "VersionSkew";
 inline constexpr std::string_view downgrade_refused = "DowngradeRefused";
@@ -142,8 +147,12 @@ inline constexpr std::string_view release_failed = "ReleaseFailed";
 inline constexpr std::string_view control_plane_creating = "ControlPlaneCreating";
 inline constexpr std::string_view control_plane_unhealthy = "ControlPlaneUnhealthy";
 inline constexpr std::string_view certificates_rotating = "CertificatesRotating";
+inline constexpr std::string_view applying_addons = "ApplyingAddons";
+inline constexpr std::string_view addon_invalid = "AddonInvalid";  // its manifest can't be used
+inline constexpr std::string_view addon_failed = "AddonFailed";    // its cluster refuses an object of it
 inline constexpr std::string_view child_refused = "ChildRefused";  // the API server refused a child
 // MachineSet.
+inline constexpr std::string_view waiting_for_control_plane = "WaitingForControlPlane";
 inline constexpr std::string_view rolling_out = "RollingOut";
 inline constexpr std::string_view not_rolling_out = "NotRollingOut";
 inline constexpr std::string_view rolling_back = "RollingBack";

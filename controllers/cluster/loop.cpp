@@ -63,7 +63,8 @@ std::function<reconcile::Plan()> ClusterLoop::observe(const reconcile::Snapshot&
   s.connection = given.connection(connection_of(*s.cluster));
   s.sets = view.by_index<api::MachineSet>("", sets_by_cluster, key.str());
   s.machines = view.by_index<api::Machine>("", machines_by_cluster, key.str());
-  if (s.cluster->spec.control_plane.type == api::ControlPlaneType::hosted) s.hosted = observe_hosted(given, *s.cluster);
+  s.hosted_on = options_.hosted;
+  if (options_.hosted && s.cluster->spec.control_plane.type == api::ControlPlaneType::hosted) s.hosted = observe_hosted(given, *s.cluster);
   s.refused = given.memory.refused;
   return [s = std::move(s)] { return plan(s); };
 }
@@ -76,7 +77,8 @@ std::vector<reconcile::Source> ClusterLoop::sources() const {
                  }});
   all.push_back({.kind = &kind_of<api::Machine>, .keys = machine_changed});
   all.push_back({.kind = &kind_of<api::MachineSet>, .keys = set_changed});
-  for (auto& source : hosted_sources()) all.push_back(std::move(source));
+  if (options_.hosted)
+    for (auto& source : hosted_sources()) all.push_back(std::move(source));
   return all;
 }
 

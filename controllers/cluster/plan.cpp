@@ -49,6 +49,11 @@ Line connected(const Snapshot& s) {
   return {ConditionStatus::unknown, api::reason::connecting, connection.message.empty() ? "no answer yet" : connection.message};
 }
 
+bool is_off(const Snapshot& s) { return !is_external(*s.cluster) && !s.hosted_on; }
+constexpr std::string_view off_text =
+    "this operator doesn't run Hosted control planes: start it with --hosted-control-planes and give it the rights of "
+    "manifests/rbac/operator-hosted.yaml (the chart's value hostedControlPlanes.enabled does both)";
+
 bool was_connected(const api::Cluster& c) { return !c.status.control_plane.version.empty(); }
 
 api::ClusterPhase phase(const Snapshot& s, const Line& link, const HostedPlan* hosted) {
@@ -67,6 +72,7 @@ class Writer {
     const auto link = connected(s_);
     status_ = s_.cluster->status;
     status_.conditions.clear();
+    status_.addons.clear();
     status_.observed_generation = s_.cluster->metadata.generation;
     status_.phase = phase(s_, link, hosted_);
     if (hosted_) {
@@ -94,6 +100,7 @@ class Writer {
   std::optional<Line> stalled(const Line& link) const {
     if (deleting() && deletion_.stalled) return yes(deletion_.reason, deletion_.message);
     if (deleting()) return std::nullopt;
+    if (is_off(s_)) return yes(api::reason::hosted_control_planes_off, std::string(off_text));
     if (hosted_) return hosted_->problem ? std::optional(yes(hosted_->problem->reason, hosted_->problem->message)) : std::nullopt;
     if (link.reason == api::reason::secret_not_found || link.reason == api::reason::secret_not_usable)
       return yes(link.reason, link.message);
@@ -109,7 +116,7 @@ class Writer {
   static Line line(const HostedLine& from) { return {from.status, from.reason, from.message}; }
   // Of a Hosted one: its parts are ready, it answers, and nothing serious is wrong.
   bool is_ready(const Line& link) const {
-    if (deleting() || link.status != ConditionStatus::true_) return false;
+    if (deleting() || is_off(s_) || link.status != ConditionStatus::true_) return false;
     return !hosted_ || (hosted_->control_plane.status == ConditionStatus::true_ && !(hosted_->problem && hosted_->problem->serious));
   }
 
@@ -140,6 +147,11 @@ class Writer {
                                                                                           : s_.cluster->metadata.name;
       out.reason = deletion_.reason;
       out.message = deletion_.message;
+    } else if (!deleting() && is_off(s_)) {
+      out.kind = "Cluster";
+      out.name = s_.cluster->metadata.name;
+      out.reason = api::reason::hosted_control_planes_off;
+      out.message = off_text;
     } else if (!deleting() && hosted_) {
       if (!hosted_blocked(out)) return std::nullopt;
     } else if (!deleting() && (link.reason == api::reason::secret_not_found || link.reason == api::reason::secret_not_usable)) {
@@ -200,17 +212,31 @@ bool only_counters(const api::ClusterStatus& a, const api::ClusterStatus& b) {
   return story(a) == story(b);
 }
 
+// Of what stands in status, the cluster loop's part: add-ons are another's (controllers/addons/).
+api::ClusterStatus own_part(api::ClusterStatus status) {
+  status.addons.clear();
+  std::erase_if(status.conditions, [](const api::Condition& c) { return c.type == api::condition::addons_ready; });
+  return status;
+}
+
 void write_status(const Snapshot& s, api::ClusterStatus status, Planned& out) {
   const auto& c = *s.cluster;
-  const bool changed = !(status == c.status);
+  const auto before = own_part(c.status);
+  const bool changed = !(status == before);
   out.plan.status = reconcile::StatusWrite{.kind = &reconcile::kind_of<api::Cluster>,
                                            .key = c.metadata.key(),
                                            .uid = c.metadata.uid,
                                            .resource_version = c.metadata.resource_version,
                                            .status = changed ? reconcile::encode(status) : std::string(),
                                            .changed = changed,
-                                           .settle = changed && only_counters(status, c.status) ? settle : 0ms};
+                                           .settle = changed && only_counters(status, before) ? settle : 0ms};
   out.status = std::move(status);
+}
+
+// Its Secret is not among what an operator without Hosted control planes watches.
+bool had_kubeconfig(const api::Cluster& c) {
+  const auto& all = c.status.control_plane.certificates;
+  return std::any_of(all.begin(), all.end(), [](const api::CertificateStatus& one) { return one.name == "kubeconfig"; });
 }
 
 // The meta cluster is always connected; a Cluster that names no Secret (any more) has no connection of its own. A Hosted one has from when
@@ -219,7 +245,7 @@ reconcile::ConnectWish wish(const Snapshot& s, bool wanted) {
   const auto& c = *s.cluster;
   if (!is_external(c))
     return {.cluster = c.metadata.key().str(),
-            .connected = wanted && s.hosted.leaves.contains("kubeconfig"),
+            .connected = wanted && (s.hosted_on ? s.hosted.leaves.contains("kubeconfig") : had_kubeconfig(c)),
             .secret_namespace = c.metadata.name_space,
             .secret_name = c.metadata.name.str() + "-kubeconfig"};
   const auto& secret = c.spec.control_plane.kubeconfig_secret;
@@ -248,6 +274,11 @@ Planned plan_in_full(const Snapshot& s) {
   Planned out;
   const auto& meta = s.cluster->metadata;
   const bool ours = meta.has_finalizer(api::finalizer::cluster);
+  // Nothing of it was made yet, and nothing would take the finalizer off.
+  if (is_off(s) && !ours && !meta.deleting()) {
+    write_status(s, Writer(s, {}, nullptr).run(), out);
+    return out;
+  }
   if (!meta.deleting() && !ours) {
     out.plan.actions.push_back(add_finalizer(*s.cluster));
     out.plan.connections.push_back(wish(s, true));
@@ -257,7 +288,8 @@ Planned plan_in_full(const Snapshot& s) {
     out.plan.connections.push_back(wish(s, false));
     return out;
   }
-  if (!is_external(*s.cluster) && !s.hosted.synced) {  // nothing is said or done by what isn't known; a connection stays as it is
+  if (!is_external(*s.cluster) && s.hosted_on &&
+      !s.hosted.synced) {  // nothing is said or done by what isn't known; a connection stays as it is
     out.plan.again = 1s;
     return out;
   }
@@ -267,7 +299,9 @@ Planned plan_in_full(const Snapshot& s) {
       out.plan.again = 1s;
       return out;
     }
-    if (!is_paused(*s.cluster))
+    if (is_off(s))
+      deletion = {.actions = {}, .reason = api::reason::hosted_control_planes_off, .message = std::string(off_text), .stalled = true};
+    else if (!is_paused(*s.cluster))
       deletion = plan_delete(s);
     else
       deletion = {.actions = {}, .reason = api::reason::paused, .message = "it is paused: nothing of it is deleted", .stalled = true};
@@ -277,7 +311,7 @@ Planned plan_in_full(const Snapshot& s) {
   if (deletion.waits) out.plan.again = look_again;
   out.plan.connections.push_back(wish(s, !deletion.done));
   std::optional<HostedPlan> hosted;
-  if (!meta.deleting() && !is_external(*s.cluster)) {
+  if (!meta.deleting() && !is_external(*s.cluster) && s.hosted_on) {
     hosted = plan_hosted(
         {.cluster = *s.cluster, .facts = s.hosted, .has_machines = !s.machines.empty(), .paused = is_paused(*s.cluster), .now = s.now});
     out.plan.actions = std::move(hosted->actions);

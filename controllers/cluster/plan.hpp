@@ -2,7 +2,8 @@
 //
 // Type External: connect to its API server with the kubeconfig of a Secret (the meta cluster itself, if none is named), say how the
 // connection is, count its machines, and let it go only when nothing of it is left. Several Clusters may share one API server.
-// Type Hosted: the control plane itself, as pods of the meta cluster (plan_hosted.hpp); then the same.
+// Type Hosted: the control plane itself, as pods of the meta cluster (plan_hosted.hpp); then the same. An operator that isn't to run them
+// (--hosted-control-planes) touches nothing of one, says so, and leaves its connection as it is.
 #pragma once
 #include <optional>
 #include <string>
@@ -28,6 +29,7 @@ struct Snapshot {
   reconcile::ConnectionState connection;      // of connection_of(*cluster)
   std::vector<Ref<api::MachineSet>> sets;     // that name this cluster
   std::vector<Ref<api::Machine>> machines;    // that name this cluster
+  bool hosted_on = true;                      // this operator runs Hosted control planes; else `hosted` is empty
   HostedFacts hosted;                         // of type Hosted
   std::optional<reconcile::Refused> refused;  // the guard's last answer
   bool fresh = true;                          // every cache is synced and its watch live: that nothing is left means something

@@ -16,7 +16,7 @@ struct Scene {
   reconcile::ConnectionState connection{.known = true, .reachable = ConditionStatus::true_, .message = {}, .version = "v1.34.4"};
   std::vector<api::MachineSet> sets;
   std::vector<api::Machine> machines;
-  bool fresh = true;
+  bool fresh = true, hosted_on = true;
   WallTime now{seconds(1'000'000)};
 
   Scene() {
@@ -34,6 +34,7 @@ struct Scene {
     for (const auto& x : sets) s.sets.push_back(std::make_shared<api::MachineSet>(x));
     for (const auto& x : machines) s.machines.push_back(std::make_shared<api::Machine>(x));
     s.fresh = fresh;
+    s.hosted_on = hosted_on;
     s.now = now;
     return plan_in_full(s);
   }
@@ -252,4 +253,44 @@ TEST_CASE("a cascade takes a bounded number in a pass", "[cluster]") {
   scene.cluster.metadata.deletion_timestamp = scene.now;
   scene.cluster.metadata.annotations.set(api::annotation::delete_protection, "Cascading");
   CHECK(scene.plan().plan.actions.size() == max_actions);
+}
+
+TEST_CASE("an operator that isn't to run Hosted control planes says so, and touches nothing of one", "[cluster]") {
+  Scene scene;
+  scene.hosted_on = false;
+  scene.cluster.spec.control_plane.type = api::ControlPlaneType::hosted;
+  scene.connection = {};
+  SECTION("a new one: not even a finalizer, which nothing would take off") {
+    scene.cluster.metadata.finalizers.clear();
+    const auto p = scene.plan();
+    CHECK(p.plan.actions.empty());
+    CHECK(is(p, "Stalled", true, "HostedControlPlanesOff"));
+    CHECK(is(p, "Ready", false, "HostedControlPlanesOff"));
+    CHECK(reconcile::find_condition(p.status->conditions, "Ready")->message.view().find("--hosted-control-planes") !=
+          std::string_view::npos);
+    REQUIRE(p.status->blocked_by);
+    CHECK(p.status->blocked_by->reason == "HostedControlPlanesOff");
+  }
+  SECTION("one that was run before: its connection stays, and with it its machines") {
+    scene.cluster.status.control_plane.certificates = {{.name = "kubeconfig", .not_after = {}, .fingerprints = {}}};
+    scene.connection = {.known = true, .reachable = ConditionStatus::true_, .message = {}, .version = "v1.34.4"};
+    const auto p = scene.plan();
+    CHECK(p.plan.actions.empty());
+    CHECK(is(p, "Connected", true, "Connected"));
+    CHECK(is(p, "Ready", false, "HostedControlPlanesOff"));
+    REQUIRE(p.plan.connections.size() == 1);
+    CHECK((p.plan.connections[0].connected && p.plan.connections[0].secret_name == "hz-a-kubeconfig"));
+    CHECK(p.status->control_plane.certificates.size() == 1);
+  }
+  SECTION("one that is deleted waits: what it is made of can't be seen") {
+    scene.cluster.metadata.deletion_timestamp = scene.now;
+    const auto p = scene.plan();
+    CHECK(p.plan.actions.empty());
+    CHECK(is(p, "Stalled", true, "HostedControlPlanesOff"));
+  }
+  SECTION("External ones go on as ever") {
+    scene.cluster.spec.control_plane.type = api::ControlPlaneType::external;
+    scene.connection = {.known = true, .reachable = ConditionStatus::true_, .message = {}, .version = "v1.34.4"};
+    CHECK(is(scene.plan(), "Ready", true, "Ready"));
+  }
 }

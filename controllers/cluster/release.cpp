@@ -126,10 +126,16 @@ class Planner {
 
   // ---- forward ----
 
+  // As what the API server behaves, and so what it may have stored (KEP-4330): the emulated minor, until a release without the flag
+  // commits to the binary's own.
+  static Minor behaves_as(const VersionFacts& v) { return v.emulated && *v.emulated < *v.kubernetes ? *v.emulated : *v.kubernetes; }
   bool may_go_down(const VersionFacts& from, const VersionFacts& to) {
-    if (from.emulated && *from.emulated <= *to.kubernetes) return true;
+    if (behaves_as(from) <= behaves_as(to)) return true;
+    const bool same_binary = *from.kubernetes == *to.kubernetes;
     stop(api::reason::downgrade_refused,
-         "from Kubernetes " + text(*from.kubernetes) + " there is no way down to " + text(*to.kubernetes) +
+         "from Kubernetes " + text(behaves_as(from)) + " there is no way down to " + text(behaves_as(to)) +
+             (same_binary ? ": " + in_.current + " runs without emulation, or with a newer one, and that can't be taken back"
+                          : std::string()) +
              ": what the API server has stored may be unknown to the older one. Only one that emulates the older version "
              "(--emulated-version in the package's kubeAPIServer.args) can be taken back");
     return false;
@@ -142,7 +148,7 @@ class Planner {
       stop(api::reason::version_skew, "the Kubernetes versions of " + in_.current + " and " + in_.wanted + " can't be compared");
       return {};
     }
-    if (*to.kubernetes < *from.kubernetes && !may_go_down(from, to)) return {};
+    if (!may_go_down(from, to)) return {};
     if (to.etcd && from.etcd && *to.etcd < *from.etcd && part(0).settled) {
       stop(api::reason::downgrade_refused, "etcd can't go down from " + text(*from.etcd) + " to " + text(*to.etcd));
       return {};

@@ -302,6 +302,45 @@ TEST_CASE("a minor goes down only while the API server emulates it", "[hosted][r
   }
 }
 
+TEST_CASE("how far down a release may go: by what the API server behaves as, not by its binary alone", "[hosted][release]") {
+  struct Row {
+    std::string from, to;
+    bool allowed;
+  };
+  const std::string plain = "v1.34.4", early = "emulating", earlier = "emulating-older", next = "next", older = "v1.33.1",
+                    oldest = "v1.32.1";
+  const std::vector<Row> rows{
+      {older, early, true},                                                  // the first of two steps
+      {early, older, true},                                                  // and its way back
+      {early, plain, true},                                                  // the commit
+      {plain, older, false},                                                 // which is final
+      {plain, early, false},                                                 // also by way of the same binary, told to emulate again
+      {early, earlier, false}, {early, oldest, false}, {plain, next, true},  // 1.35 as 1.34
+      {next, plain, true},                                                   // has a way back
+      {next, early, false},                                                  // but not to 1.33
+  };
+  for (const auto& row : rows) {
+    World w;
+    w.add(early, "v1.34.4", "r/etcd:3.6.4", {"--emulated-version=1.33"});
+    w.add(earlier, "v1.34.4", "r/etcd:3.6.4", {"--emulated-version=kube=1.32"});
+    w.add(next, "v1.35.0", "r/etcd:3.6.4", {"--emulated-version=1.34"});
+    w.in.wanted = row.from;
+    w.settle(5);
+    REQUIRE(w.in.current == row.from);
+    w.in.wanted = row.to;
+    INFO(row.from << " to " << row.to);
+    const auto p = w.pass();
+    CHECK(!p.problem == row.allowed);
+    if (p.problem) {
+      CHECK(p.problem->reason == reason::downgrade_refused);
+      CHECK(p.problem->message.find("--emulated-version") != std::string::npos);
+      CHECK(w.all(row.from));
+    }
+    w.settle(20);
+    CHECK(w.in.current == (row.allowed ? row.to : row.from));
+  }
+}
+
 TEST_CASE("etcd stays above once all its members have gone up a minor; before that it goes back", "[hosted][release]") {
   World w;
   w.add("old", "v1.33.5", "r/etcd:3.5.21-0");

@@ -16,6 +16,14 @@ inline std::string connection_of(const v1alpha1::Cluster& c) {
   return c.metadata.name_space.str() + "/" + c.metadata.name.str();
 }
 
+// A Hosted cluster takes machines when what they need there has been brought into it (controllers/addons/).
+inline bool takes_machines(const v1alpha1::Cluster& c) {
+  if (c.spec.control_plane.type != v1alpha1::ControlPlaneType::hosted) return true;
+  for (const auto& a : c.status.addons)
+    if (a.name == v1alpha1::builtin_addon) return !a.hash.empty();
+  return false;
+}
+
 // The revision that a Machine should have: its set's hash; without a set, of its packages.
 inline std::string desired_revision(const v1alpha1::Machine& m) {
   if (const auto given = m.metadata.labels.get(v1alpha1::label::revision); !given.empty()) return std::string(given);

@@ -6,6 +6,7 @@
 
 #include "apis/v1alpha1/enrolment.hpp"
 #include "apis/v1alpha1/names.hpp"
+#include "controllers/addons/plan.hpp"
 
 namespace endstate::guard {
 
@@ -90,6 +91,9 @@ bool disruptive(const Action& a) {
   if (kind == "nodes") return !a.subresource.empty() || node_patch_disturbs(a);
   if (kind == "hostassignments") return !(a.subresource == "status");
   if (kind == "hosts") return a.verb == Verb::remove;
+  // Add-ons of a Hosted cluster, in that cluster: what its package brings, and takes away when it has it no more (controllers/addons/).
+  if (!a.cluster.empty() && kind != "pods" && a.mark.starts_with(addons::mark_prefix))
+    return a.verb != Verb::apply && a.verb != Verb::remove;
   // Children of a Hosted control plane. Making one disturbs nobody, taking one away does, and so does what restarts its pods.
   if (kind == "deployments" || kind == "statefulsets") return a.verb != Verb::create;
   if (kind == "services" || kind == "networkpolicies" || kind == "poddisruptionbudgets")

@@ -118,3 +118,21 @@ TEST_CASE("nodes: labels, annotations, and opening", "[guard][disruptive]") {
                  .add("/spec/taints/-", taint("gpu", "NoSchedule"))
                  .str()));
 }
+
+TEST_CASE("add-ons: what their loop brings into a hosted cluster and takes away there, and nothing of a host's", "[guard][disruptive]") {
+  const auto addon = [](Action a) {
+    a.cluster = "prod/hz-a";
+    a.mark = "addon/x";
+    return a;
+  };
+  CHECK_FALSE(disruptive(addon(of<reconcile::ConfigMap>(Verb::apply))));
+  CHECK_FALSE(disruptive(addon(of<reconcile::ConfigMap>(Verb::remove))));
+  CHECK_FALSE(disruptive(addon(of<reconcile::ClusterRole>(Verb::apply))));
+  CHECK(disruptive(addon(of<reconcile::ConfigMap>(Verb::merge_patch))));
+  CHECK(disruptive(addon(of<reconcile::Pod>(Verb::remove))));
+  CHECK(disruptive(addon(of<reconcile::Node>(Verb::remove))));
+  CHECK(disruptive(addon(of<api::HostAssignment>(Verb::apply))));
+  auto meta = addon(of<reconcile::ConfigMap>(Verb::apply));
+  meta.cluster.clear();
+  CHECK(disruptive(meta));  // the meta cluster has no add-ons
+}

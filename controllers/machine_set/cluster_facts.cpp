@@ -3,12 +3,22 @@
 #include "controllers/common/machine_state.hpp"
 
 namespace endstate::machine_set {
+namespace {
+
+std::string why_not(const api::Cluster& c) {
+  for (const auto type : {api::condition::control_plane_ready, api::condition::addons_ready})
+    if (const auto* found = reconcile::find_condition(c.status.conditions, type); found && found->status != api::ConditionStatus::true_)
+      return std::string(type) + " is not True: " + found->message.str();
+  return "its control plane isn't there";
+}
+
+}  // namespace
 
 ClusterFacts facts_of(const api::Cluster& cluster) {
   ClusterFacts out{.found = true,
                    .deleting = cluster.metadata.deleting(),
                    .paused = is_paused(cluster),
-                   .hosted = cluster.spec.control_plane.type == api::ControlPlaneType::hosted,
+                   .waits_for = takes_machines(cluster) ? std::string() : why_not(cluster),
                    .connection = connection_of(cluster),
                    .ready = api::ConditionStatus::unknown,
                    .why_not_ready = {},

@@ -173,7 +173,7 @@ void cluster_changed(const View& view, std::string_view, const void* before, con
   const auto* b = as<api::Cluster>(after);
   const auto ready = [](const api::Cluster& c) { return reconcile::is_true(c.status.conditions, api::condition::ready); };
   if (a && b && is_paused(*a) == is_paused(*b) && a->metadata.deleting() == b->metadata.deleting() && ready(*a) == ready(*b) &&
-      a->status.control_plane.version == b->status.control_plane.version)
+      a->status.control_plane.version == b->status.control_plane.version && takes_machines(*a) == takes_machines(*b))
     return;
   const auto& meta = (b ? b : a)->metadata;
   for (const auto& set : view.by_index<api::MachineSet>("", sets_by_cluster, path(meta.name_space, meta.name)))

@@ -35,7 +35,8 @@ std::optional<Problem> references(const Snapshot& s) {
                    "MachineSet", s.set->metadata.name};
   if (!s.cluster.found) return cluster(api::reason::cluster_not_found, "doesn't exist in namespace " + s.set->metadata.name_space.str());
   if (s.cluster.deleting) return cluster(api::reason::cluster_deleting, "is being deleted: no machines are made for it");
-  if (s.cluster.hosted) return cluster(api::reason::not_supported, "is of type Hosted: this version of endstate has no machines for it");
+  if (!s.cluster.waits_for.empty())
+    return cluster(api::reason::waiting_for_control_plane, "can't take machines yet: " + s.cluster.waits_for);
   if (s.unknown_packages.empty()) return std::nullopt;
   std::string names;
   for (const auto& name : s.unknown_packages) names.append(names.empty() ? "" : ", ").append(name.view());

@@ -132,11 +132,11 @@ TEST_CASE("nothing is made without what it needs, and it heals", "[machine_set]"
     CHECK(made() == 0);
     scene.cluster.deleting = false;
   }
-  SECTION("a Hosted cluster") {
-    scene.cluster.hosted = true;
-    CHECK(is(scene.plan(), "Stalled", true, "NotSupported"));
+  SECTION("a Hosted cluster that has no CRD of HostAssignment yet") {
+    scene.cluster.waits_for = "its control plane isn't there";
+    CHECK(is(scene.plan(), "Stalled", true, "WaitingForControlPlane"));
     CHECK(made() == 0);
-    scene.cluster.hosted = false;
+    scene.cluster.waits_for.clear();
   }
   SECTION("an unknown package") {
     scene.unknown_packages = {"v1"};

@@ -34,7 +34,7 @@ struct Revision {
 
 struct ClusterFacts {
   bool found = false, deleting = false, paused = false;
-  bool hosted = false;       // this version can't give it machines
+  std::string waits_for;     // a Hosted one can't take machines yet: what is missing there; empty: it can
   std::string connection{};  // of the business cluster: where probes run
   api::ConditionStatus ready{};
   Text why_not_ready{}, version{};  // version: of its API server; empty: not known yet

@@ -63,7 +63,7 @@ bool live(const View& view, const std::string& connection) {
 }
 
 void read(const View& view, Snapshot& s) {
-  const auto& name = s.version->metadata.name;
+  const auto& name = s.metadata->name;
   Users users(s);
   for (const auto& set : view.by_index<api::MachineSet>("", sets_by_package, name)) users.add(*set);
   for (const auto& r : view.by_index<ControllerRevision>("", revisions_by_package, name))
@@ -78,7 +78,7 @@ void read(const View& view, Snapshot& s) {
     unknown("the meta cluster's caches are not up to date");
   std::set<std::string> connections{""};
   for (const auto& c : view.list<api::Cluster>(""))
-    if (c->spec.control_plane.type == api::ControlPlaneType::external) connections.insert(connection_of(*c));
+    if (takes_machines(*c)) connections.insert(connection_of(*c));
   for (const auto& connection : connections) {
     for (const auto& a : view.by_index<api::HostAssignment>(connection, assignments_by_package, name)) users.add(*a);
     if (!live<api::HostAssignment>(view, connection))
@@ -151,10 +151,9 @@ void assignment_changed(const View&, std::string_view, const void* before, const
 const reconcile::Kind& PackageLoop::kind() const { return kind_of<api::MachinePackageVersion>; }
 
 std::function<reconcile::Plan()> PackageLoop::observe(const reconcile::Snapshot& given, const Key& key) const {
-  Snapshot s;
-  s.version = given.view.get<api::MachinePackageVersion>("", {}, key.name);
-  if (!s.version) return nullptr;
-  s.now = std::chrono::floor<std::chrono::seconds>(given.now.wall);
+  const auto version = given.view.get<api::MachinePackageVersion>("", {}, key.name);
+  if (!version) return nullptr;
+  auto s = snapshot_of(version, std::chrono::floor<std::chrono::seconds>(given.now.wall));
   read(given.view, s);
   return [s = std::move(s)] { return plan(s); };
 }

@@ -9,32 +9,27 @@ namespace {
 using reconcile::Action, reconcile::Verb;
 using namespace std::chrono_literals;
 
-Action patch(const api::MachinePackageVersion& v, Verb verb, std::string body, std::string why) {
-  return {.verb = verb,
-          .kind = &reconcile::kind_of<api::MachinePackageVersion>,
-          .name = v.metadata.name,
-          .body = std::move(body),
-          .uid = v.metadata.uid,
-          .why = std::move(why)};
+Action patch(const Snapshot& s, Verb verb, std::string body, std::string why) {
+  return {.verb = verb, .kind = s.kind, .name = s.metadata->name, .body = std::move(body), .uid = s.metadata->uid, .why = std::move(why)};
 }
 
-Action add_finalizer(const api::MachinePackageVersion& v) {
-  auto finalizers = v.metadata.finalizers;
+Action add_finalizer(const Snapshot& s) {
+  auto finalizers = s.metadata->finalizers;
   finalizers.emplace_back(api::finalizer::in_use);
-  auto action = patch(v, Verb::merge_patch, "{\"metadata\":{\"finalizers\":" + reconcile::encode(finalizers) + "}}", "it is in use");
-  action.resource_version = v.metadata.resource_version;
+  auto action = patch(s, Verb::merge_patch, "{\"metadata\":{\"finalizers\":" + reconcile::encode(finalizers) + "}}", "it is in use");
+  action.resource_version = s.metadata->resource_version;
   return action;
 }
 
-Action remove_finalizer(const api::MachinePackageVersion& v) {
+Action remove_finalizer(const Snapshot& s) {
   std::size_t at = 0;
-  while (at < v.metadata.finalizers.size() && !(v.metadata.finalizers[at] == api::finalizer::in_use)) ++at;
+  while (at < s.metadata->finalizers.size() && !(s.metadata->finalizers[at] == api::finalizer::in_use)) ++at;
   const auto path = reconcile::quote("/metadata/finalizers/" + std::to_string(at));
   const auto test = [](const std::string& where, std::string_view value) {
     return "{\"op\":\"test\",\"path\":" + where + ",\"value\":" + reconcile::quote(value) + "}";
   };
-  return patch(v, Verb::json_patch,
-               "[" + test("\"/metadata/uid\"", v.metadata.uid) + "," + test(path, api::finalizer::in_use) +
+  return patch(s, Verb::json_patch,
+               "[" + test("\"/metadata/uid\"", s.metadata->uid) + "," + test(path, api::finalizer::in_use) +
                    ",{\"op\":\"remove\",\"path\":" + path + "}]",
                "nobody uses it any more");
 }
@@ -50,8 +45,8 @@ std::string users_text(const Snapshot& s) {
 
 void set(const Snapshot& s, api::PackageVersionStatus& status, std::string_view type, bool value, std::string_view reason,
          std::string message) {
-  const auto& meta = s.version->metadata;
-  const auto* old = reconcile::find_condition(s.version->status.conditions, type);
+  const auto& meta = *s.metadata;
+  const auto* old = reconcile::find_condition(s.status->conditions, type);
   const auto wanted = value ? api::ConditionStatus::true_ : api::ConditionStatus::false_;
   api::Condition c{.type = type,
                    .status = wanted,
@@ -63,10 +58,10 @@ void set(const Snapshot& s, api::PackageVersionStatus& status, std::string_view 
 }
 
 api::PackageVersionStatus new_status(const Snapshot& s) {
-  const bool used = s.users > 0 || !s.complete, deleting = s.version->metadata.deleting();
+  const bool used = s.users > 0 || !s.complete, deleting = s.metadata->deleting();
   const auto in_use = used ? api::reason::in_use : api::reason::not_in_use;
   api::PackageVersionStatus out;
-  out.observed_generation = s.version->metadata.generation;
+  out.observed_generation = s.metadata->generation;
   out.in_use_count = s.users;
   out.in_use_by = s.first_users;
   set(s, out, api::condition::ready, !deleting, deleting ? api::reason::deleting : in_use, users_text(s));
@@ -81,17 +76,17 @@ api::PackageVersionStatus new_status(const Snapshot& s) {
 
 Planned plan_in_full(const Snapshot& s) {
   Planned out;
-  const auto& meta = s.version->metadata;
+  const auto& meta = *s.metadata;
   const bool held = meta.has_finalizer(api::finalizer::in_use);
   if (s.users > 0 && !held && !meta.deleting())
-    out.plan.actions.push_back(add_finalizer(*s.version));
+    out.plan.actions.push_back(add_finalizer(s));
   else if (s.users == 0 && s.complete && held)
-    out.plan.actions.push_back(remove_finalizer(*s.version));
+    out.plan.actions.push_back(remove_finalizer(s));
   if (!s.complete) out.plan.again = 10s;
   if (!out.plan.actions.empty()) return out;  // they change the resourceVersion that the status is written at: next pass
   auto status = new_status(s);
-  const bool changed = !(status == s.version->status);
-  out.plan.status = reconcile::StatusWrite{.kind = &reconcile::kind_of<api::MachinePackageVersion>,
+  const bool changed = !(status == *s.status);
+  out.plan.status = reconcile::StatusWrite{.kind = s.kind,
                                            .key = meta.key(),
                                            .uid = meta.uid,
                                            .resource_version = meta.resource_version,

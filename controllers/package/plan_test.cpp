@@ -26,13 +26,11 @@ struct Scene {
     if (users.size() < max_users) users.push_back({.kind = kind, .name_space = "default", .name = name});
   }
   Planned plan() const {
-    Snapshot s;
-    s.version = std::make_shared<api::MachinePackageVersion>(version);
+    auto s = snapshot_of<api::MachinePackageVersion>(std::make_shared<api::MachinePackageVersion>(version), WallTime(seconds(1000)));
     s.users = count;
     s.first_users = users;
     s.complete = complete;
     if (!complete) s.unknown = "Cluster prod/hz-a doesn't answer";
-    s.now = WallTime(seconds(1000));
     return plan_in_full(s);
   }
 };
@@ -90,4 +88,23 @@ TEST_CASE("a version on its way out takes no new finalizer", "[package]") {
   scene.version.metadata.deletion_timestamp = WallTime(seconds(900));
   scene.used_by("Machine", "m1");
   CHECK(scene.plan().plan.actions.empty());  // the API server refuses new finalizers then
+}
+
+TEST_CASE("a cluster package version is held the same way", "[package]") {
+  api::ClusterPackageVersion version;
+  version.metadata.name = "v1.34.4-r1";
+  version.metadata.uid = "c1";
+  version.metadata.resource_version = "7";
+  auto s = snapshot_of<api::ClusterPackageVersion>(std::make_shared<api::ClusterPackageVersion>(version), WallTime(seconds(1000)));
+  s.users = 1;
+  s.first_users = {{.kind = "Cluster", .name_space = "prod", .name = "hz-a"}};
+  auto p = plan_in_full(s);
+  REQUIRE(p.plan.actions.size() == 1);
+  CHECK(p.plan.actions[0].kind == &reconcile::kind_of<api::ClusterPackageVersion>);
+  version.metadata.finalizers = {api::finalizer::in_use};
+  s.metadata = std::make_shared<reconcile::ObjectMeta>(version.metadata);
+  p = plan_in_full(s);
+  REQUIRE(p.plan.status);
+  CHECK(p.plan.status->kind == &reconcile::kind_of<api::ClusterPackageVersion>);
+  CHECK(reconcile::find_condition(p.status->conditions, "Ready")->message == "used by Cluster prod/hz-a");
 }

@@ -31,6 +31,37 @@ one_master() {
     "[[ \$('$(kubectl_binary)' --kubeconfig '$RUN_DIR/one.kubeconfig' get pods -l app=web --no-headers | grep -c Pending) == 2 ]]"
 }
 
+# What its package and endstate itself bring into it; and what the plugin tells of it.
+add_ons() {
+  local plugin=("$BUILD_BIN/kubectl-endstate" --kubeconfig "$RUN_DIR/kubeconfig" --namespace prod) file=$RUN_DIR/plugin.kubeconfig line
+  await 30 "its add-ons are applied" addons_applied
+  b get configmap of-before -n notes >/dev/null || fail "the package's add-on isn't there"
+  b get crd hostassignments.endstate.dev >/dev/null || fail "the CRD of HostAssignment isn't there"
+  b auth can-i patch hostassignments.endstate.dev --subresource=status --as=endstate:host:x --as-group=endstate:agents >/dev/null || fail "agents may not report"
+  "${plugin[@]}" kubeconfig one --output "$file"
+  [[ $(stat -c %a "$file") == 600 ]] || fail "kubectl endstate kubeconfig: others can read the file"
+  cmp -s "$file" "$RUN_DIR/one.kubeconfig" || fail "kubectl endstate kubeconfig wrote something else"
+  rm -f "$file"
+  "${plugin[@]}" describe cluster one >"$RUN_DIR/describe.txt" || fail "kubectl endstate describe cluster one"
+  for line in 'apiserver: 1 of 1 ready' 'notes: Applied, 2 objects'; do
+    grep -q "$line" "$RUN_DIR/describe.txt" || fail "describe doesn't say '$line': $(<"$RUN_DIR/describe.txt")"
+  done
+  ok "kubectl endstate: kubeconfig into a file of mode 0600, describe names components and add-ons"
+}
+addons_applied() { status 'any(.status.conditions[]; .type == "AddonsReady" and .status == "True")'; }
+
+# Hosts are played; their Nodes and HostAssignments are in the hosted cluster, reached with its own kubeconfig.
+machines() {
+  start_process fleet "$BUILD_BIN/endstate-fleet" --kubeconfig "$RUN_DIR/kubeconfig" --business-kubeconfig "$RUN_DIR/one.kubeconfig" --namespace prod --hosts 3 \
+    --delay-scale 0 --http-address "127.0.0.1:$((PORT_BASE + 81))"
+  k apply -f manifests/samples/packages.yaml >/dev/null
+  sed -e 's/clusterName: .*/clusterName: one/' -e 's/replicas: .*/replicas: 3/' -e 's/namespace: default/namespace: prod/' manifests/samples/machine_set.yaml | k apply -f - >/dev/null
+  await 90 "a MachineSet of three in it: Ready nodes of the hosted cluster" machines_ready
+  [[ $(b get nodes --no-headers | wc -l) == 3 && $(b get hostassignments.endstate.dev --no-headers | wc -l) == 3 ]] || fail "its nodes aren't there"
+  ! kubectl_admin get nodes -o name | grep -q host- || fail "its nodes are in the meta cluster"
+}
+machines_ready() { [[ $(k get machinesets.endstate.dev workers -o jsonpath='{.status.readyReplicas}') == 3 ]]; }
+
 three_masters() {
   business=three
   cluster three 3 Delete
@@ -82,6 +113,7 @@ releases() {
   sleep 10
   kill_operator
   await 300 "a good release, $kubernetes_before to $kubernetes, part by part, its operator killed in the middle" released good
+  await 60 "its add-ons follow: what the new version doesn't have is taken away" addons_follow
   judge "while it was released" 2
   start_prober
   release bad
@@ -90,6 +122,7 @@ releases() {
   release good
   await 30 "edited back: not stalled any more" not_stalled
 }
+addons_follow() { b get configmap of-good -n notes && ! b get configmap of-before -n notes && addons_applied; }
 
 rotation() {
   local before
@@ -103,15 +136,18 @@ rotated() { [[ $(issuer) != "$1" ]] && [[ $(k get secret three-etcd -o jsonpath=
 
 deletion() {
   local name
+  k annotate clusters.endstate.dev one endstate.dev/delete-protection=Cascading >/dev/null # its machines go with it, and first
   for name in one three; do k delete clusters.endstate.dev "$name" --wait=false >/dev/null; done
   for name in one three; do await 60 "cluster $name deleted, and nothing of it is left" gone "$name"; done
 }
 
 trap 'status=$?; [[ -n ${KEEP:-} ]] || stop_world; exit $status' EXIT
 "$ROOT/e2e/hosted/build.sh"
-hack/build.sh release endstate-operator
+hack/build.sh release endstate-operator endstate-fleet kubectl-endstate
 start_world
 one_master
+add_ons
+machines
 three_masters
 isolation
 releases

@@ -4,7 +4,7 @@
 readonly volumes=8
 
 stop_world() {
-  stop_processes 10 prober
+  stop_processes 10 prober fleet
   "$ROOT/e2e/hosted/node.sh" down
   "$ROOT/e2e/kubernetes/down.sh"
   rm -rf "${RUN_DIR:?}/volumes"
@@ -71,6 +71,17 @@ spec:
     kubeAPIServer: {image: "endstate.local/kube-apiserver:$2", args: ["${3:---v=1}"], $small}
     kubeControllerManager: {image: "endstate.local/kube-controller-manager:$2", $small}
     kubeScheduler: {image: "endstate.local/kube-scheduler:$2", $small}
+  addons:
+  - name: notes
+    manifest: |
+      apiVersion: v1
+      kind: ConfigMap
+      metadata: {name: of-$1, namespace: notes}
+      data: {kubernetes: "$2"}
+      ---
+      apiVersion: v1
+      kind: Namespace
+      metadata: {name: notes}
 YAML
 }
 
@@ -93,7 +104,7 @@ YAML
 # endstate as its users install it.
 install_endstate() {
   "$(kube_bin_dir)/helm" --kubeconfig "$RUN_DIR/kubeconfig" install endstate "$ROOT/charts/endstate" --namespace endstate-system --create-namespace \
-    --set image.repository=endstate.local/operator --set-string "image.tag=$endstate" --set "networkPolicy.egressPorts={443,6443,$((PORT_BASE + 443))}" \
+    --set hostedControlPlanes.enabled=true --set image.repository=endstate.local/operator --set-string "image.tag=$endstate" --set "networkPolicy.egressPorts={443,6443,$((PORT_BASE + 443))}" \
     --wait --timeout 120s >"$RUN_DIR/helm.log" 2>&1 || {
     kubectl_admin get pods -A -o wide
     operator_logs | tail -n 20

@@ -61,11 +61,15 @@ pods() { [[ $(count pods -n endstate-system -l app.kubernetes.io/name=endstate-o
 check "the pods are admitted under the restricted Pod Security level" within 60 pods 2
 operator_may() { kubectl_admin auth can-i --as=system:serviceaccount:endstate-system:endstate-operator "$@"; }
 check "the operator's role is bound" operator_may patch machines.endstate.dev -n default
+refuses "which may run no workload, unless it runs Hosted control planes" "no" operator_may create statefulsets.apps -n default
 check "the admission policies are bound" kubectl_admin get validatingadmissionpolicybinding delete-protection.endstate.dev
 
 monitoring_type ServiceMonitor servicemonitors >/dev/null
 monitoring_type PrometheusRule prometheusrules >/dev/null
 check "helm upgrade to all options" helm upgrade endstate charts/endstate --values charts/endstate/ci/all.yaml --timeout 120s
+check "with Hosted control planes it may" operator_may create statefulsets.apps -n default
+operator_has_flag() { kubectl_admin get deployment -n endstate-system endstate-operator -o json | jq -e --arg flag "$1" '.spec.template.spec.containers[0].args | index($flag)'; }
+check "and is told to run them" operator_has_flag --hosted-control-planes
 check "the ServiceMonitor is there" kubectl_admin get servicemonitor -n endstate-system endstate-operator
 # The rules of the object, as Prometheus would read them: with where the pages are, and else those of the file.
 rule_of() { kubectl_admin get prometheusrule -n endstate-system endstate -o json | jq '.spec'; }

@@ -32,5 +32,5 @@ for file in manifests/invalid/*.yaml; do
 done
 rm -rf "$parts"
 
-check "the samples are accepted, every field known" kubectl_admin apply --server-side --dry-run=server --validate=strict -f manifests/samples
+check "the samples are accepted, every field known" kubectl_admin apply --server-side --dry-run=server --validate=strict -R -f manifests/samples
 finish

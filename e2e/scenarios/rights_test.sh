@@ -31,9 +31,29 @@ may $operator delete nodes
 may $operator update leases.coordination.k8s.io -n endstate-system
 may $operator create events.events.k8s.io -n default
 may $operator get secrets -n default
-may $operator create secrets -n default # the keys of Hosted control planes
-may $operator list secrets -n default   # by a label, which RBAC can't ask for
-may $operator patch deployments.apps -n default
+may $operator create secrets -n default # of enrolment; a policy bounds them
+# Hosted control planes are for who asks for them.
+secret_as_operator() { # NAME [TYPE]: dry, so that nothing is left
+  printf 'apiVersion: v1\nkind: Secret\nmetadata: {name: %s, namespace: default, annotations: {kubernetes.io/service-account.name: default}}\ntype: %s\n' "$1" "${2:-Opaque}" |
+    kubectl_admin --as="$operator" --as-group=system:serviceaccounts --as-group=system:authenticated create --dry-run=server -f -
+}
+hosted_rights=("patch deployments.apps" "create statefulsets.apps" "list services" "create poddisruptionbudgets.policy" "create networkpolicies.networking.k8s.io")
+for what in "${hosted_rights[@]}"; do
+  # shellcheck disable=SC2086 # two words
+  may_not $operator $what -n default
+done
+check "the operator makes Secrets of enrolment" secret_as_operator endstate-host-uid-1
+refuses "and no others, without the rights to run Hosted control planes" "operator-hosted.yaml" secret_as_operator hz-a-ca
+HOSTED_CONTROL_PLANES=1 hack/install.sh
+for what in "${hosted_rights[@]}"; do
+  # shellcheck disable=SC2086 # two words
+  may $operator $what -n default
+done
+may_not $operator create daemonsets.apps -n default
+check "with them it makes a control plane's keys" secret_as_operator hz-a-ca
+refuses "but never a ServiceAccount's token" "no ServiceAccount's token" secret_as_operator hz-a-ca kubernetes.io/service-account-token
+hack/install.sh
+may_not $operator create statefulsets.apps -n default # taken away again
 may_not $operator create configmaps -n default
 may_not $operator create serviceaccounts -n default
 may $operator create jobs.batch -n default

@@ -194,6 +194,7 @@ class Actor::Pass : public std::enable_shared_from_this<Pass> {
   // The answer to an action. What it means for the caches: they must reach what was written, or what somebody else wrote before us.
   void acted(const Action& a, Result<void> end, const std::string& body) {
     const Key key{a.name_space, a.name};
+    if (!a.mark.empty() && (end || is_done_already(a, end.error().code))) result_.done.push_back(a.mark);
     if (end) {
       succeeded(a, key, read_answer(body));
       return landed(true);

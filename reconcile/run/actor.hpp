@@ -60,6 +60,7 @@ struct ActResult {
   bool status_written = false;
   int writes = 0;  // that were done
   std::vector<Wait> waits{};
+  std::vector<std::string> done{};  // marks of the actions that succeeded
 };
 
 struct ActorOptions {

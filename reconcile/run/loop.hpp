@@ -42,6 +42,7 @@ struct Action {
   bool tolerate_exists = false;
   std::string why{};               // for people: logs and `kubectl endstate diff`
   std::optional<Making> making{};  // instead of `body`
+  std::string mark{};              // remembered with the time when this succeeds (Memory::done): for objects that no cache holds
 };
 
 // The new status of the loop's own object: its full `status`, as JSON. Written by server-side apply with uid and resourceVersion, by
@@ -102,6 +103,7 @@ struct Memory {  // of one key; dropped with it
   std::vector<Outcome> failures;   // of the last pass's actions
   std::optional<Refused> refused;  // of the last pass's permit
   MonoTime refused_at{};
+  std::map<std::string, MonoTime, std::less<>> done;  // marks of actions that succeeded, each when it did last; the newest 2,048
 };
 
 struct EventNote {  // events.k8s.io/v1 Event about the loop's object

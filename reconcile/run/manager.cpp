@@ -23,6 +23,7 @@ constexpr auto beat = 1s;               // of the Env's thread, for alive()
 constexpr auto gauges_every = 5;        // beats
 constexpr auto terminal_retry = 1000s;  // what only a change can heal is still looked at again, rarely
 constexpr auto flush_limit = 5s;
+constexpr std::size_t max_marks = 2'048;  // of one key
 
 std::string dashed(std::string_view name) {
   std::string out(name);
@@ -401,6 +402,9 @@ struct Manager::Impl {
   }
   static void remember(Memory& memory, const Plan& plan, const ActResult& result, MonoTime now) {
     memory.failures = result.failures;
+    for (const auto& mark : result.done) memory.done[mark] = now;
+    while (memory.done.size() > max_marks)
+      memory.done.erase(std::min_element(memory.done.begin(), memory.done.end(), [](auto& a, auto& b) { return a.second < b.second; }));
     if (result.refused) {
       memory.refused = result.refused;
       memory.refused_at = now;

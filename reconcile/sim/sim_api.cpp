@@ -128,12 +128,35 @@ struct Filter {
   }
 };
 
+// The one list that is a map here (x-kubernetes-list-type: map, by type): several managers write conditions of one object.
+bool is_conditions(const std::string& key, const json& value) {
+  return key == "conditions" && value.is_array() &&
+         std::all_of(value.begin(), value.end(), [](const json& c) { return c.is_object() && c.contains("type"); });
+}
+bool has_condition(const json& conditions, const json& like) {
+  return std::any_of(conditions.begin(), conditions.end(), [&](const json& c) { return c["type"] == like["type"]; });
+}
+// `drop` without `keep` leaves; `add` comes in, instead of what has its type.
+void merge_conditions(json& conditions, const json& drop, const json& keep, const json& add) {
+  json out = json::array();
+  for (const auto& c : conditions)
+    if (!has_condition(add, c) && (!has_condition(drop, c) || has_condition(keep, c))) out.push_back(c);
+  for (const auto& c : add) out.push_back(c);
+  std::sort(out.begin(), out.end(), [](const json& a, const json& b) { return a["type"] < b["type"]; });
+  conditions = std::move(out);
+}
+
 // All that a field manager no longer applies goes; empty objects that are left over go too.
 void remove_dropped(json& object, const json& before, const json& now) {
   if (!object.is_object() || !before.is_object()) return;
   for (const auto& [key, old] : before.items()) {
     const auto it = object.find(key);
     if (it == object.end()) continue;
+    if (is_conditions(key, old) && is_conditions(key, *it)) {
+      const auto kept = now.is_object() && now.contains(key) && is_conditions(key, now.at(key)) ? now.at(key) : json::array();
+      merge_conditions(*it, old, kept, json::array());
+      continue;
+    }
     if (!now.is_object() || !now.contains(key)) {
       if (old.is_object() && it->is_object()) {
         remove_dropped(*it, old, json::object());
@@ -151,6 +174,8 @@ void merge_applied(json& object, const json& applied) {
   for (const auto& [key, value] : applied.items()) {
     if (value.is_object() && object.contains(key) && object.at(key).is_object())
       merge_applied(object[key], value);
+    else if (object.contains(key) && is_conditions(key, value) && is_conditions(key, object.at(key)))
+      merge_conditions(object[key], json::array(), json::array(), value);
     else
       object[key] = value;
   }

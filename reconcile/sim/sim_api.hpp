@@ -9,9 +9,9 @@
 // garbage collection of what has lost all its owners (background, some time later).
 //
 // Simplified: server-side apply keeps, per object, field manager and subresource, what it last applied: what a manager no longer applies is
-// removed (even if another manager applies it too), what it applies replaces what is there, lists are atomic. There is no validation
-// (see admit), no defaulting, no grace period of pods, no foreground or orphan deletion, no field-level conflict (apply is forced, as ours
-// always is).
+// removed (even if another manager applies it too), what it applies replaces what is there, lists are atomic, but `conditions` (a map by
+// type). There is no validation (see admit), no defaulting, no grace period of pods, no foreground or orphan deletion, no field-level
+// conflict (apply is forced, as ours always is).
 //
 // JSON goes in and comes out as text.
 #pragma once

@@ -73,9 +73,10 @@ void Fleet::start() {
   // Packages first: a fault of the fleet should hold before the first install. What comes too early elsewhere is looked up later.
   add(reconcile::kind_of<PackageNote>, {}, handler(this, &Fleet::on_package));
   hosts_watch_ = add(reconcile::kind_of<v1alpha1::Host>, {.name_space = options_.inventory.name_space}, handler(this, &Fleet::on_host));
-  assignments_watch_ = add(reconcile::kind_of<Assignment>, {}, handler(this, &Fleet::on_assignment));
-  nodes_watch_ = add(reconcile::kind_of<SeenNode>, {}, handler(this, &Fleet::on_node));
-  pods_watch_ = add(reconcile::kind_of<Pod>, {.selector = "fieldSelector=spec.nodeName%21%3D"}, handler(this, &Fleet::on_pod));
+  assignments_watch_ = add(reconcile::kind_of<Assignment>, {.cluster = options_.business}, handler(this, &Fleet::on_assignment));
+  nodes_watch_ = add(reconcile::kind_of<SeenNode>, {.cluster = options_.business}, handler(this, &Fleet::on_node));
+  pods_watch_ = add(reconcile::kind_of<Pod>, {.cluster = options_.business, .selector = "fieldSelector=spec.nodeName%21%3D"},
+                    handler(this, &Fleet::on_pod));
   for (auto& w : watches_) w->reflector.start();
   for (std::uint32_t i = 0; i < hosts_.size(); ++i) apply_faults(i);
   tick();
@@ -256,16 +257,22 @@ void Fleet::kick_pods(std::uint32_t index) {
   for (const auto id : std::vector(pods_of_[index])) kick(id);
 }
 
+// Where it goes: Hosts are the meta cluster's, what a host does is the business cluster's.
+Call Fleet::placed(Call call) const {
+  if (call.resource != &reconcile::resource_of<v1alpha1::Host>) call.cluster = options_.business;
+  return call;
+}
+
 std::optional<Call> Fleet::make(Ticket ticket) {
   const auto now = env_.now();
   const auto id = id_of(ticket);
   if (id < pod_ids) {
     auto& host = hosts_[id];
-    return host.wants(topic_of(ticket), now.mono) ? std::optional(host.take(topic_of(ticket), now)) : std::nullopt;
+    return host.wants(topic_of(ticket), now.mono) ? std::optional(placed(host.take(topic_of(ticket), now))) : std::nullopt;
   }
   const auto pod = pods_.find(id);
   if (pod == pods_.end() || !hosts_[pod->second.host()].runs_pods() || !pod->second.wants(now.mono)) return std::nullopt;
-  return pod->second.take(now);
+  return placed(pod->second.take(now));
 }
 
 void Fleet::answered(Ticket ticket, const Result<void>& result, std::string_view body) {

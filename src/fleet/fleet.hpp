@@ -1,4 +1,5 @@
-// Fleet: plays the agents and kubelets of N hosts against one API server, over an Env. What each host does is host.hpp's and pod.hpp's;
+// Fleet: plays the agents and kubelets of N hosts against one API server, or two (the Hosts in the meta cluster, all else in a business
+// cluster), over an Env. What each host does is host.hpp's and pod.hpp's;
 // this is the traffic: five watches in, one bounded write queue out.
 //
 //   Fleet fleet(env, {.hosts = 200}, {}, log);
@@ -26,6 +27,7 @@ namespace endstate::fleet {
 
 struct FleetOptions {
   std::uint32_t hosts = 100;  // 1..max_hosts
+  std::string business;       // connection of the business cluster; "": the meta cluster is
   Inventory inventory;
   Settings settings;
   std::vector<Fault> faults;  // that hold for the whole fleet
@@ -100,6 +102,7 @@ class Fleet {
   void apply_faults(std::uint32_t index);
   std::optional<Fault> read_fault(const reconcile::ObjectMeta& meta, std::string_view kind);
 
+  reconcile::Call placed(reconcile::Call call) const;
   void kick(std::uint32_t id);  // a host's index, or a pod's id
   void kick_pods(std::uint32_t index);
   std::optional<reconcile::Call> make(Ticket ticket);

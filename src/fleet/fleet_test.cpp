@@ -126,6 +126,31 @@ struct Rig {
 
 }  // namespace
 
+TEST_CASE("hosts of a business cluster are registered in the meta cluster, and do all else in their own", "[fleet]") {
+  Rig rig(7);
+  reconcile::SimApi business{rig.world};
+  rig.env = std::make_unique<reconcile::SimEnv>(rig.world, "fleet", rig.faults);
+  rig.env->serve("", rig.server);
+  rig.env->serve("business", business);
+  rig.options.business = "business";
+  rig.fleet = std::make_unique<Fleet>(*rig.env, rig.options, FleetHooks{}, reconcile::no_log());
+  rig.fleet->start();
+  REQUIRE(rig.registered());
+  CHECK(rig.server.count(reconcile::resource_of<api::Host>) == fleet_size);
+  for (std::size_t i = 0; i < fleet_size; ++i) {
+    const auto uid = rig.host(i).metadata.uid.str();
+    REQUIRE(business.request({.verb = Verb::create,
+                              .resource = &reconcile::resource_of<Assignment>,
+                              .body = R"({"apiVersion":"endstate.dev/v1alpha1","kind":"HostAssignment","metadata":{"name":")" + uid +
+                                      R"("},"spec":)" + Rig::spec("1.34.3", "r1", "m-" + std::to_string(i), "Active") + "}"}));
+  }
+  REQUIRE(rig.until([&] { return business.count(reconcile::resource_of<SeenNode>) == fleet_size; }));
+  CHECK(rig.server.count(reconcile::resource_of<SeenNode>) == 0);
+  CHECK(rig.server.count(reconcile::resource_of<Lease>) == 0);
+  CHECK(business.count(reconcile::resource_of<Lease>) >= fleet_size);
+  CHECK(business.count(reconcile::resource_of<api::Host>) == 0);
+}
+
 TEST_CASE("a fleet registers all its hosts once, and a second one of the same size does nothing") {
   Rig rig(1);
   rig.start();

@@ -1,5 +1,7 @@
 // endstate-fleet: the fleet simulator. This file is the wiring; each part's header says what it does.
+#include <fstream>
 #include <iostream>
+#include <iterator>
 
 #include "reconcile/kube/credentials.hpp"
 #include "reconcile/kube/curl_env.hpp"
@@ -31,6 +33,11 @@ int run(const endstate::fleet::CommandLine& options) {
   reconcile::CurlEnv env({.user_agent = "endstate-fleet/" + std::string(endstate::version),
                           .observer = [&report](const reconcile::Exchange& e) { report.exchange(e); }},
                          std::move(*credentials));
+  if (!options.business_kubeconfig.empty()) {
+    std::ifstream file(options.business_kubeconfig);
+    const std::string text((std::istreambuf_iterator<char>(file)), {});
+    if (const auto connected = env.connect(options.fleet.business, text); !connected) return wrong(connected.error());
+  }
   reconcile::Events events(env, {.controller = "endstate-fleet", .instance = "endstate-fleet"}, metrics, log);
   endstate::fleet::Fleet fleet(env, options.fleet, report.hooks(events, [&env] { return env.now().mono; }), log);
 

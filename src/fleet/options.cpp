@@ -20,6 +20,9 @@ std::variant<CommandLine, int> parse_command_line(int argc, const char* const* a
   app.set_version_flag("--version", std::string(version));
   app.add_option("--kubeconfig", c.kubeconfig, "The cluster's kubeconfig; absent: the pod's ServiceAccount");
   app.add_option("--context", c.context, "Which context of the kubeconfig; absent: its current-context");
+  app.add_option("--business-kubeconfig", c.business_kubeconfig,
+                 "Of the cluster that the hosts work for, e.g. a Hosted one's; absent: the one that they are registered in")
+      ->check(CLI::ExistingFile);
   app.add_option("--hosts", f.hosts, "How many hosts to play: host-0001 and so on")
       ->check(CLI::Range(1U, max_hosts))
       ->capture_default_str();
@@ -48,6 +51,7 @@ std::variant<CommandLine, int> parse_command_line(int argc, const char* const* a
     if (!fault) return wrong_usage(app, "--fault: " + fault.error().message);
     f.faults.push_back(std::move(*fault));
   }
+  if (!c.business_kubeconfig.empty()) f.business = "business";
   if (f.inventory.name_space.empty()) return wrong_usage(app, "--namespace: must not be empty");
   return c;
 }

@@ -9,8 +9,9 @@
 namespace endstate::fleet {
 
 struct CommandLine {
-  std::string kubeconfig{};  // "": the pod's own ServiceAccount
-  std::string context{};     // of the kubeconfig; "": its current one
+  std::string kubeconfig{};           // "": the pod's own ServiceAccount
+  std::string business_kubeconfig{};  // a file; "": the meta cluster is the hosts' business cluster
+  std::string context{};              // of the kubeconfig; "": its current one
   std::string http_address = "127.0.0.1:8081";
   reconcile::Level log_level = reconcile::Level::info;
   FleetOptions fleet{};

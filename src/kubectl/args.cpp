@@ -64,6 +64,7 @@ struct Raw {
   std::string request_timeout = "30s", timeout = "0s", interval = "2s", dry_run = "none", machine_seconds;
   RolloutArgs rollout;
   DiffArgs diff;
+  KubeconfigArgs kubeconfig;
   TopArgs top;
 };
 
@@ -90,6 +91,7 @@ class Builder {
     rollout();
     diff();
     describe();
+    kubeconfig();
     top();
   }
   std::variant<Args, int> made() const {
@@ -210,6 +212,21 @@ class Builder {
                            const auto target = parse_target(raw_.target, {"MachineSet", "Cluster", "Machine"});
                            if (!target) return wrong("name what to describe: machineset NAME, cluster NAME or machine NAME");
                            return Args{{}, DescribeArgs{*target}};
+                         }});
+  }
+
+  void kubeconfig() {
+    auto* app = sub(app_, "kubeconfig", "The kubeconfig of a cluster's administrator, from its Secret", codes_of_read);
+    add_target(*app, raw_, "NAME, or cluster/NAME");
+    app->add_option("--output", raw_.kubeconfig.output, "A file that only you can read (mode 0600); absent: the standard output");
+    commands_.push_back({app, [this]() -> std::variant<Args, int> {
+                           auto args = raw_.kubeconfig;
+                           auto words = raw_.target;
+                           if (words.size() == 1 && words[0].find('/') == std::string::npos) words.insert(words.begin(), "cluster");
+                           const auto target = parse_target(words, {"Cluster"});
+                           if (!target) return wrong("name a cluster, like hz-a");
+                           args.target = *target;
+                           return Args{{}, std::move(args)};
                          }});
   }
 

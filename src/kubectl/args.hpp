@@ -53,6 +53,10 @@ struct DiffArgs {
 struct DescribeArgs {
   Target target;
 };
+struct KubeconfigArgs {
+  Target target;
+  std::string output;  // a file; empty: the standard output
+};
 struct TopArgs {
   bool watch = false, once = false, all_namespaces = false;
   std::chrono::seconds interval{2};
@@ -61,7 +65,7 @@ struct TopArgs {
 
 struct Args {
   Common common;
-  std::variant<RolloutArgs, DiffArgs, DescribeArgs, TopArgs> command;
+  std::variant<RolloutArgs, DiffArgs, DescribeArgs, KubeconfigArgs, TopArgs> command;
 };
 
 // The command, or the exit code of a run that ends here.

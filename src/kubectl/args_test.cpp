@@ -48,6 +48,22 @@ TEST_CASE("targets are named as kubectl names them", "[args]") {
   CHECK_FALSE(parse_target({"machine/w"}, {"MachineSet"}));
 }
 
+TEST_CASE("kubeconfig takes a cluster's name, as it is or with its kind", "[args]") {
+  for (const auto& words :
+       std::vector<std::vector<const char*>>{{"kubeconfig", "hz-a"}, {"kubeconfig", "cluster/hz-a"}, {"kubeconfig", "ecl", "hz-a"}}) {
+    const auto parsed = parse(words);
+    REQUIRE(parsed.code() == -1);
+    const auto& args = std::get<KubeconfigArgs>(parsed.args().command);
+    CHECK((args.target.name == "hz-a" && args.output.empty()));
+  }
+  CHECK(std::get<KubeconfigArgs>(parse({"kubeconfig", "hz-a", "--output", "f"}).args().command).output == "f");
+  for (const auto& words : std::vector<std::vector<const char*>>{{"kubeconfig"}, {"kubeconfig", "machine/m"}}) {
+    const auto parsed = parse(words);
+    CHECK(parsed.code() == 2);
+    CHECK(one_line(parsed.err));
+  }
+}
+
 TEST_CASE("rollout's verbs and flags", "[args]") {
   const auto status = parse({"rollout", "status", "machineset/w", "-n", "prod", "--timeout", "10m", "--kubeconfig", "k"});
   REQUIRE(status.code() == -1);

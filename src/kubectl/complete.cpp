@@ -86,11 +86,13 @@ Completion complete(const std::vector<std::string>& words, const CommandNames& c
   }
   const auto& typed = words.back();
   if (!open.empty()) {
-    out.files = open == "-f" || open == "--filename" || open == "--kubeconfig";
+    out.files = open == "-f" || open == "--filename" || open == "--kubeconfig" || (open == "--output" && at->name == "kubeconfig");
   } else if (!typed.empty() && typed[0] == '-') {
     for (const auto& flag : at->flags) offer(flag, {}, typed, out);
   } else if (!at->below.empty()) {
     for (const auto& sub : at->below) offer(sub.name, sub.what, typed, out);
+  } else if (at->name == "kubeconfig") {
+    if (positional.empty()) out.kinds = {"Cluster"};
   } else if (positional.size() < 2 && at->name != "top") {
     out.kinds =
         at->name == "describe" ? std::vector<std::string>{"MachineSet", "Cluster", "Machine"} : std::vector<std::string>{"MachineSet"};

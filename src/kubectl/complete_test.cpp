@@ -17,6 +17,14 @@ using Words = std::vector<std::string>;
 
 }  // namespace
 
+TEST_CASE("kubeconfig is completed by clusters' names, its file by files", "[complete]") {
+  const auto commands = command_names();
+  const auto names = complete({"kubeconfig", ""}, commands);
+  CHECK((names.kinds == std::vector<std::string>{"Cluster"} && !names.with_kind));
+  CHECK(complete({"kubeconfig", "hz-a", ""}, commands).kinds.empty());
+  CHECK(complete({"kubeconfig", "hz-a", "--output", ""}, commands).files);
+}
+
 TEST_CASE("completion: commands, verbs and flags, by what is typed", "[kubectl]") {
   CHECK(words_of({""}) == Words{"rollout", "diff", "describe", "top"});
   CHECK(words_of({"d"}) == Words{"diff", "describe"});

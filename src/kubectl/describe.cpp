@@ -219,13 +219,15 @@ Tree tree_of(const api::MachineSet& set, const Refs<api::Machine>& machines, con
 }
 
 Tree tree_of(const api::Cluster& cluster, const Refs<api::MachineSet>& sets, const Refs<api::Machine>& machines,
-             const Refs<api::ChangeBudget>& budgets, const api::GuardLedger* ledger, WallTime now) {
+             const Refs<api::ChangeBudget>& budgets, const api::GuardLedger* ledger, WallTime now,
+             const std::vector<reconcile::Workload>* workloads) {
   Tree root{"Cluster " + cluster.metadata.key().str() + ": " + std::string(name_of(cluster.status.phase)) +
             (cluster.status.control_plane.version.empty() ? "" : ", Kubernetes " + cluster.status.control_plane.version.str())};
   if (cluster.metadata.deleting()) root.add("is being deleted for " + age(*cluster.metadata.deletion_timestamp, now));
   if (is_paused(cluster)) root.add("is paused by hand: nothing of it is touched");
   tell_conditions(cluster.status.conditions, {api::condition::ready, api::condition::connected, api::condition::stalled}, now, root);
   if (cluster.status.blocked_by) root.add(blocked_text(*cluster.status.blocked_by, now));
+  tell_control_plane(cluster, workloads, now, root);
   std::map<std::string_view, Refs<api::Machine>> by_set;
   for (const auto& m : machines) by_set[m->metadata.labels.get(api::label::set_name)].push_back(m);
   for (const auto& set : sets) {

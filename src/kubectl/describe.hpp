@@ -8,6 +8,7 @@
 #include "apis/v1alpha1/machine_set.hpp"
 #include "apis/v1alpha1/policy.hpp"
 #include "reconcile/cache/view.hpp"
+#include "src/kubectl/describe_hosted.hpp"
 #include "src/kubectl/text.hpp"
 
 namespace endstate::kubectl {
@@ -21,7 +22,8 @@ inline constexpr std::size_t machines_told = 20;  // of those that aren't fine; 
 Tree tree_of(const v1alpha1::MachineSet& set, const Refs<v1alpha1::Machine>& machines, const Refs<v1alpha1::ChangeBudget>& budgets,
              reconcile::WallTime now);
 Tree tree_of(const v1alpha1::Cluster& cluster, const Refs<v1alpha1::MachineSet>& sets, const Refs<v1alpha1::Machine>& machines,
-             const Refs<v1alpha1::ChangeBudget>& budgets, const v1alpha1::GuardLedger* ledger, reconcile::WallTime now);
+             const Refs<v1alpha1::ChangeBudget>& budgets, const v1alpha1::GuardLedger* ledger, reconcile::WallTime now,
+             const std::vector<reconcile::Workload>* workloads = nullptr);  // of a Hosted one (describe_hosted.hpp)
 Tree tree_of(const v1alpha1::Machine& machine, const v1alpha1::Host* host, reconcile::WallTime now);
 
 // A budget's usage for a cluster, its breaker and its schedules, as lines.

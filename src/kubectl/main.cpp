@@ -32,5 +32,6 @@ int main(int argc, char** argv) {
   const Session session{client, name_space, std::cout, std::cerr};
   if (const auto* rollout = std::get_if<RolloutArgs>(&args.command)) return run_rollout(session, *rollout);
   if (const auto* diff = std::get_if<DiffArgs>(&args.command)) return run_diff(session, *diff, std::cin);
+  if (const auto* kubeconfig = std::get_if<KubeconfigArgs>(&args.command)) return run_kubeconfig(session, *kubeconfig);
   return run_describe(session, std::get<DescribeArgs>(args.command));
 }

@@ -24,6 +24,7 @@ struct Session {
 
 int run_rollout(const Session& session, const RolloutArgs& args);
 int run_diff(const Session& session, const DiffArgs& args, std::istream& standard_input);
+int run_kubeconfig(const Session& session, const KubeconfigArgs& args);
 int run_describe(const Session& session, const DescribeArgs& args);
 
 }  // namespace endstate::kubectl

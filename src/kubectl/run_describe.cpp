@@ -1,4 +1,5 @@
 #include "apis/v1alpha1/cluster.hpp"
+#include "apis/v1alpha1/names.hpp"
 #include "reconcile/kube/url.hpp"
 #include "src/kubectl/describe.hpp"
 #include "src/kubectl/events.hpp"
@@ -40,6 +41,19 @@ int set(const Session& s, const std::string& name) {
   return exit_code::good;
 }
 
+// Of a Hosted cluster: what it is made of. Nothing: it can't be read.
+std::optional<std::vector<reconcile::Workload>> workloads_of(const Session& s, const api::Cluster& cluster) {
+  std::vector<reconcile::Workload> out;
+  const auto mine = reconcile::encode_query({{"labelSelector", std::string(api::label::cluster_name) + "=" + cluster.metadata.name.str() +
+                                                                   "," + std::string(api::label::component)}});
+  const auto deployments = s.client.list<reconcile::Deployment>(s.name_space, mine);
+  const auto stores = s.client.list<reconcile::StatefulSet>(s.name_space, mine);
+  if (!deployments || !stores) return std::nullopt;
+  for (const auto& w : *stores) out.push_back(*w);
+  for (const auto& w : *deployments) out.push_back(*w);
+  return out;
+}
+
 int cluster(const Session& s, const std::string& name) {
   const auto found = s.client.get<api::Cluster>(s.name_space, name);
   if (!found) return s.fail(found.error());
@@ -51,7 +65,11 @@ int cluster(const Session& s, const std::string& name) {
   std::erase_if(*sets, [&](const auto& x) { return x->spec.cluster_name != name; });
   std::erase_if(*machines, [&](const auto& x) { return x->spec.cluster_name != name; });
   const auto ledger = s.client.get<api::GuardLedger>(s.name_space, name);
-  tell(s, world, tree_of(**found, *sets, *machines, world.budgets(**found), ledger ? ledger->get() : nullptr, s.client.now()),
+  std::optional<std::vector<reconcile::Workload>> workloads;
+  if ((*found)->spec.control_plane.type == api::ControlPlaneType::hosted) workloads = workloads_of(s, **found);
+  tell(s, world,
+       tree_of(**found, *sets, *machines, world.budgets(**found), ledger ? ledger->get() : nullptr, s.client.now(),
+               workloads ? &*workloads : nullptr),
        (*found)->metadata);
   if (!ledger && ledger.error().code == Code::forbidden)
     s.err << "note: you have no right to get its guardledger: permits under way are not shown\n";

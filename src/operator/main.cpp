@@ -2,6 +2,7 @@
 #include <iostream>
 #include <thread>
 
+#include "controllers/addons/loop.hpp"
 #include "controllers/cluster/loop.hpp"
 #include "controllers/cluster/pki_forge.hpp"
 #include "controllers/enrolment/loop.hpp"
@@ -14,6 +15,7 @@
 #include "controllers/metric_source/loop.hpp"
 #include "controllers/observe/loop_state_metrics.hpp"
 #include "controllers/package/loop.hpp"
+#include "controllers/package/loop_cluster.hpp"
 #include "reconcile/kube/credentials.hpp"
 #include "reconcile/kube/curl_env.hpp"
 #include "reconcile/run/http.hpp"
@@ -52,7 +54,9 @@ struct Operator {
         caches(env, log),
         guard(
             env, caches, [this] { return leadership.may_act(env.now().mono); }, metrics, log),
-        manager(env, caches, guard, {&cluster, &machine_set, &machine, &package, &budget, &metric_source, &enrolment},
+        cluster({.hosted = options.hosted_control_planes}),
+        manager(env, caches, guard,
+                {&cluster, &addons, &machine_set, &machine, &package, &cluster_package, &budget, &metric_source, &enrolment},
                 {.program = "endstate",
                  .instance = options.identity,
                  .lease = &leadership,
@@ -111,9 +115,11 @@ struct Operator {
   reconcile::Caches caches;
   guard::LedgerGuard guard;
   cluster::ClusterLoop cluster;
+  addons::AddonsLoop addons;
   machine_set::MachineSetLoop machine_set;
   machine::MachineLoop machine;
   package::PackageLoop package;
+  package::ClusterPackageLoop cluster_package;
   guard::BudgetLoop budget;
   metric_source::MetricSourceLoop metric_source;
   enrolment::EnrolmentLoop enrolment;

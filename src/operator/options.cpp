@@ -34,6 +34,8 @@ std::variant<OperatorOptions, int> parse_options(int argc, const char* const* ar
       ->capture_default_str();
   app.add_option("--http-address", o.http_address, "host:port of /metrics, /healthz and /readyz")->capture_default_str();
   app.add_option("--log-level", level, "debug, info, warning or error")->capture_default_str();
+  app.add_flag("--hosted-control-planes", o.hosted_control_planes,
+               "Run the control planes of Clusters of type Hosted; needs rights to write Secrets and workloads in all namespaces");
   app.add_option("--workers", o.workers, "Threads that run plans")->check(CLI::Range(1, 64))->capture_default_str();
   if (const auto code = parse(app, argc, argv)) return *code;
   const auto parsed = parse_level(level);

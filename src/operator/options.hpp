@@ -15,7 +15,8 @@ struct OperatorOptions {
   std::string identity{};  // --identity, else $POD_NAME, else the host's name
   std::string http_address = "127.0.0.1:8080";
   reconcile::Level log_level = reconcile::Level::info;
-  int workers = 1;  // threads that run plans
+  bool hosted_control_planes = false;  // Clusters of type Hosted; needs the rights of manifests/rbac/operator-hosted.yaml
+  int workers = 1;                     // threads that run plans
 };
 
 // The options, or the exit code of a run that ends here (--help and --version: 0; what can't be understood: 2, after one line on stderr).
