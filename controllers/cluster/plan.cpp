@@ -216,6 +216,8 @@ bool only_counters(const api::ClusterStatus& a, const api::ClusterStatus& b) {
 api::ClusterStatus own_part(api::ClusterStatus status) {
   status.addons.clear();
   std::erase_if(status.conditions, [](const api::Condition& c) { return c.type == api::condition::addons_ready; });
+  // A merge of two managers' lists may come in another order than ours.
+  std::sort(status.conditions.begin(), status.conditions.end(), [](const auto& a, const auto& b) { return a.type.view() < b.type.view(); });
   return status;
 }
 
