@@ -64,9 +64,33 @@ consteval auto describe(const EtcdStorage*) {
 
 inline DeletionPolicy deletion_policy(const EtcdStorage& s) { return s.deletion_policy.value_or(DeletionPolicy::retain); }
 
+// Snapshots of etcd go to one volume of their own, each into the place of the oldest.
+struct EtcdSnapshots {
+  std::optional<bool> enabled;
+  std::optional<std::chrono::seconds> interval;
+  std::optional<std::int64_t> keep;
+  Text storage_class_name, size;
+  friend bool operator==(const EtcdSnapshots&, const EtcdSnapshots&) = default;
+};
+consteval auto describe(const EtcdSnapshots*) {
+  using S = EtcdSnapshots;
+  return object(
+      "Snapshots of etcd: before each release that touches etcd or the API server, and on a schedule.",
+      field<&S::enabled>("enabled", "Whether any are taken; unset: true."),
+      field<&S::interval>("intervalSeconds", "The longest time from one to the next; unset: 3600.", duration(60, 604'800)),
+      field<&S::keep>("keep", "How many are kept; unset: 5.", duration(2, 10)),
+      field<&S::storage_class_name>("storageClassName", "StorageClass of their volume; absent: that of etcd's volumes.", object_name),
+      field<&S::size>("size", "Size of their volume; unset: that of etcd's volumes.",
+                      {.max_length = 16, .pattern = "^[1-9][0-9]*(Mi|Gi|Ti)$"}));
+}
+inline bool enabled(const EtcdSnapshots& s) { return s.enabled.value_or(true); }
+inline std::chrono::seconds interval(const EtcdSnapshots& s) { return s.interval.value_or(std::chrono::seconds(3600)); }
+inline std::int64_t keep(const EtcdSnapshots& s) { return s.keep.value_or(5); }
+
 struct Etcd {
   std::optional<std::int64_t> replicas;
   EtcdStorage storage;
+  std::optional<EtcdSnapshots> snapshots;
   friend bool operator==(const Etcd&, const Etcd&) = default;
 };
 consteval auto describe(const Etcd*) {
@@ -74,7 +98,7 @@ consteval auto describe(const Etcd*) {
                 field<&Etcd::replicas>(
                     "replicas", "Its members: 1, 3 or 5; unset: 3.",
                     {.minimum = 1, .maximum = 5, .cel = {{{"self % 2 == 1", "etcd needs an odd number of members: 1, 3 or 5"}}}}),
-                field<&Etcd::storage>("storage", "Its volumes."))
+                field<&Etcd::storage>("storage", "Its volumes."), field<&Etcd::snapshots>("snapshots", "Copies of what it holds."))
       .check("has(self.replicas) == has(oldSelf.replicas) && (!has(self.replicas) || self.replicas == oldSelf.replicas)",
              "etcd.replicas can't change: create another Cluster");
 }
@@ -216,6 +240,63 @@ consteval auto describe(const CertificateStatus*) {
                                         {.max_length = 64, .max_items = 4, .atomic = true}));
 }
 
+struct EtcdSnapshot {
+  Text name;
+  WallTime time{};
+  Text package_version, before;
+  Text hash;
+  std::int64_t revision = 0, bytes = 0;
+  friend bool operator==(const EtcdSnapshot&, const EtcdSnapshot&) = default;
+};
+consteval auto describe(const EtcdSnapshot*) {
+  using S = EtcdSnapshot;
+  return object("A snapshot of etcd.", field<&S::name>("name", "Its file in the volume.", slot_name),
+                field<&S::time>("time", "When it was begun.", {.required = true}),
+                field<&S::package_version>("packageVersion", "The version of the control plane whose data it is.", text(253)),
+                field<&S::before>("before", "The version before whose release it was taken; absent: it was taken on schedule.", text(253)),
+                field<&S::hash>("hash", "Of its content, as `etcdutl snapshot status` says it.", text(16)),
+                field<&S::revision>("revision", "etcd's revision.", counter), field<&S::bytes>("bytes", "Its size.", counter));
+}
+struct EtcdMember {
+  Text name, version;
+  std::optional<bool> leader;
+  std::int64_t database_bytes = 0, database_bytes_in_use = 0;
+  friend bool operator==(const EtcdMember&, const EtcdMember&) = default;
+};
+consteval auto describe(const EtcdMember*) {
+  using S = EtcdMember;
+  return object("A member of etcd.", field<&S::name>("name", "Its pod.", slot_name),
+                field<&S::version>("version", "Its version.", text(63)), field<&S::leader>("leader", "Whether it led."),
+                field<&S::database_bytes>("databaseBytes", "Its database's size.", counter),
+                field<&S::database_bytes_in_use>("databaseBytesInUse",
+                                                 "How much of it is in use; the rest is given back when it is defragmented.", counter));
+}
+struct EtcdStatus {
+  std::vector<EtcdSnapshot> snapshots;
+  std::vector<EtcdMember> members;
+  WallTime members_time{};
+  friend bool operator==(const EtcdStatus&, const EtcdStatus&) = default;
+};
+consteval auto describe(const EtcdStatus*) {
+  using S = EtcdStatus;
+  return object("The store of a Hosted control plane.", field<&S::snapshots>("snapshots", "Its snapshots that are kept.", list(10, "name")),
+                field<&S::members>("members", "What its members said of themselves.", list(5, "name")),
+                field<&S::members_time>("membersTime", "When they said it."));
+}
+
+struct ReplicaRepair {
+  Text component;
+  std::int64_t count = 0;
+  WallTime time{};
+  friend bool operator==(const ReplicaRepair&, const ReplicaRepair&) = default;
+};
+consteval auto describe(const ReplicaRepair*) {
+  using S = ReplicaRepair;
+  return object("How often replicas of a component were made anew since it was well for an hour.",
+                field<&S::component>("component", "Which: kubeAPIServer, ...", slot_name), field<&S::count>("count", "How often.", counter),
+                field<&S::time>("time", "When last."));
+}
+
 struct ControlPlaneStatus {
   Text package_version, rejected_package_version;
   std::int64_t replicas = 0, ready_replicas = 0;
@@ -223,6 +304,8 @@ struct ControlPlaneStatus {
   std::optional<Endpoint> endpoint;
   std::vector<UpgradeStep> upgrade_plan;
   std::vector<CertificateStatus> certificates;
+  std::optional<EtcdStatus> etcd;
+  std::vector<ReplicaRepair> repairs;
   friend bool operator==(const ControlPlaneStatus&, const ControlPlaneStatus&) = default;
 };
 consteval auto describe(const ControlPlaneStatus*) {
@@ -236,7 +319,9 @@ consteval auto describe(const ControlPlaneStatus*) {
                 field<&S::version>("version", "The Kubernetes version that its API server says, e.g. v1.34.4.", text(63)),
                 field<&S::endpoint>("endpoint", "Where it is reached."),
                 field<&S::upgrade_plan>("upgradePlan", "The release under way, step by step.", {.max_items = 64, .atomic = true}),
-                field<&S::certificates>("certificates", "Of Hosted: its keys and certificates.", list(32, "name")));
+                field<&S::certificates>("certificates", "Of Hosted: its keys and certificates.", list(32, "name")),
+                field<&S::etcd>("etcd", "Of Hosted: its store."),
+                field<&S::repairs>("repairs", "Of Hosted: components whose replicas were made anew of late.", list(3, "component")));
 }
 
 struct ClusterMachines {
@@ -330,7 +415,7 @@ consteval auto describe(const ClusterStatus*) {
       field<&S::conditions>(
           "conditions",
           "Its conditions: Ready, Reconciling, Stalled, Connected, MachinesReady; of Hosted: ControlPlaneReady, CertificatesReady, "
-          "AddonsReady.",
+          "EtcdBackedUp, AddonsReady.",
           condition_list));
 }
 

@@ -49,6 +49,12 @@ inline constexpr std::string_view package_version = "endstate.dev/package-versio
 inline constexpr std::string_view trust = "endstate.dev/trust";
 inline constexpr std::string_view made_for = "endstate.dev/made-for";
 inline constexpr std::string_view rotate_ca = "endstate.dev/rotate-ca";
+// Cluster: the ClusterPackageVersion that may be released without a snapshot of etcd. Of a pod of etcd: with whom it may begin when its
+// volume is empty, and whether with new data; absent: it may not. Of a Job at etcd: what it does.
+inline constexpr std::string_view skip_snapshot = "endstate.dev/skip-snapshot";
+inline constexpr std::string_view initial_cluster = "endstate.dev/initial-cluster";
+inline constexpr std::string_view initial_cluster_state = "endstate.dev/initial-cluster-state";
+inline constexpr std::string_view etcd_operation = "endstate.dev/etcd-operation";
 inline constexpr std::string_view pre_drain_hook_prefix = "pre-drain.delete.hook.endstate.dev/";
 inline constexpr std::string_view pre_terminate_hook_prefix = "pre-terminate.delete.hook.endstate.dev/";
 }  // namespace annotation
@@ -89,6 +95,7 @@ inline constexpr std::string_view control_plane_ready = "ControlPlaneReady";
 inline constexpr std::string_view machines_ready = "MachinesReady";
 inline constexpr std::string_view certificates_ready = "CertificatesReady";
 inline constexpr std::string_view addons_ready = "AddonsReady";
+inline constexpr std::string_view etcd_backed_up = "EtcdBackedUp";
 // MachineSet.
 inline constexpr std::string_view rolling_out = "RollingOut";
 inline constexpr std::string_view scaling_up = "ScalingUp";
@@ -151,6 +158,12 @@ inline constexpr std::string_view applying_addons = "ApplyingAddons";
 inline constexpr std::string_view addon_invalid = "AddonInvalid";  // its manifest can't be used
 inline constexpr std::string_view addon_failed = "AddonFailed";    // its cluster refuses an object of it
 inline constexpr std::string_view child_refused = "ChildRefused";  // the API server refused a child
+// Its store, and its replicas.
+inline constexpr std::string_view snapshot_pending = "SnapshotPending";
+inline constexpr std::string_view snapshot_failed = "SnapshotFailed";
+inline constexpr std::string_view etcd_member_lost = "EtcdMemberLost";  // its data is gone; the others make it anew
+inline constexpr std::string_view etcd_data_lost = "EtcdDataLost";      // of more than they can make anew
+inline constexpr std::string_view replica_failing = "ReplicaFailing";   // it was made anew, again and again
 // MachineSet.
 inline constexpr std::string_view waiting_for_control_plane = "WaitingForControlPlane";
 inline constexpr std::string_view rolling_out = "RollingOut";
@@ -263,6 +276,7 @@ inline constexpr std::string_view machine_delete = "MachineDelete";
 inline constexpr std::string_view close_scheduling = "CloseScheduling";
 inline constexpr std::string_view control_plane_update = "ControlPlaneUpdate";
 inline constexpr std::string_view control_plane_rollback = "ControlPlaneRollback";
+inline constexpr std::string_view control_plane_repair = "ControlPlaneRepair";
 inline constexpr std::string_view certificate_rotation = "CertificateRotation";
 inline constexpr std::string_view teardown = "Teardown";
 }  // namespace operation

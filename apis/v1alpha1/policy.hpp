@@ -18,14 +18,16 @@ enum class BudgetOperation : std::uint8_t {
   control_plane_update,
   control_plane_rollback,
   certificate_rotation,
-  teardown
+  teardown,
+  control_plane_repair
 };
 consteval auto describe(const BudgetOperation*) {
   return names("Something that disturbs.", operation::machine_create, operation::machine_update, operation::machine_rollback,
                operation::machine_repair, operation::machine_reinstall, operation::machine_delete, operation::close_scheduling,
-               operation::control_plane_update, operation::control_plane_rollback, operation::certificate_rotation, operation::teardown);
+               operation::control_plane_update, operation::control_plane_rollback, operation::certificate_rotation, operation::teardown,
+               operation::control_plane_repair);
 }
-inline constexpr Rules operation_list{.required = true, .min_items = 1, .max_items = 11, .set = true};
+inline constexpr Rules operation_list{.required = true, .min_items = 1, .max_items = 12, .set = true};
 
 enum class LimitScope : std::uint8_t { cluster, failure_domain };
 consteval auto describe(const LimitScope*) { return names("What is counted together.", "Cluster", "FailureDomain"); }

@@ -11,10 +11,9 @@ constexpr int client_port = 2379, peer_port = 2380, health_port = 2381;
 
 std::string https(const std::string& host, int port) { return "https://" + host + ":" + std::to_string(port); }
 
-std::string initial_cluster(const Site& s) {
-  std::string out;
-  for (std::int64_t i = 0; i < s.members; ++i) out += (i > 0 ? "," : "") + s.member(i) + "=" + https(s.member_host(i), peer_port);
-  return out;
+Object from_annotation(std::string_view variable, std::string_view annotation) {
+  const auto path = "metadata.annotations['" + std::string(annotation) + "']";
+  return {{"name", variable}, {"valueFrom", {{"fieldRef", {{"apiVersion", "v1"}, {"fieldPath", path}}}}}};
 }
 
 // Four fifths of the volume, at most 8 GiB (etcd's own advice): etcd stops taking writes, with an alarm, before its disk is full, and
@@ -33,8 +32,8 @@ std::vector<std::string> flags(const Site& s) {
   std::vector<std::string> out{
       "--name=$(POD_NAME)",
       "--data-dir=/var/lib/etcd/data",
-      "--initial-cluster=" + initial_cluster(s),
-      "--initial-cluster-state=new",
+      // Empty unless its pod may begin without data (etcd_members.hpp): then an empty volume is refused. Data isn't asked for it.
+      "--initial-cluster=$(INITIAL_CLUSTER)",
       "--initial-cluster-token=" + s.uid,
       "--initial-advertise-peer-urls=" + https(self, peer_port),
       "--advertise-client-urls=" + https(self, client_port),
@@ -83,7 +82,10 @@ Child etcd(const Site& s, const PartVersion& version) {
   pod.liveness = with(http_probe("/livez", health_port, false), 10, 6, 10);
   pod.readiness = with(http_probe("/readyz", health_port, false), 3, 3);
   pod.mounts = {{{"name", "data"}, {"mountPath", "/var/lib/etcd"}}};
-  pod.environment = {{{"name", "POD_NAME"}, {"valueFrom", {{"fieldRef", {{"apiVersion", "v1"}, {"fieldPath", "metadata.name"}}}}}}};
+  pod.environment = {{{"name", "POD_NAME"}, {"valueFrom", {{"fieldRef", {{"apiVersion", "v1"}, {"fieldPath", "metadata.name"}}}}}},
+                     from_annotation("INITIAL_CLUSTER", v1alpha1::annotation::initial_cluster),
+                     // etcd's own name for its flag; empty: new.
+                     from_annotation("ETCD_INITIAL_CLUSTER_STATE", v1alpha1::annotation::initial_cluster_state)};
   pod.memory = "256Mi";
   const auto name = s.child("etcd");
   auto meta = metadata(s, name, suffix(Part::etcd));

@@ -1,4 +1,5 @@
 // Services, NetworkPolicies and PodDisruptionBudgets of a Hosted cluster.
+#include "controllers/cluster/child_jobs.hpp"
 #include "controllers/cluster/child_workloads.hpp"
 
 namespace endstate::cluster {
@@ -17,7 +18,8 @@ Object from(const Site& s, Part part) { return {{"podSelector", {{"matchLabels",
 Object callers(const Site& s, Part part) {
   switch (part) {
     case Part::etcd:
-      return {{{"from", Object::array({from(s, Part::api_server)})}, {"ports", Object::array({policy_port(2379)})}},
+      return {{{"from", Object::array({from(s, Part::api_server), {{"podSelector", {{"matchLabels", selector(s, job_component)}}}}})},
+               {"ports", Object::array({policy_port(2379)})}},
               {{"from", Object::array({from(s, Part::etcd)})}, {"ports", Object::array({policy_port(2379), policy_port(2380)})}}};
     case Part::api_server: return {{{"ports", Object::array({policy_port(s.port)})}}};  // whoever has credentials, from anywhere
     case Part::controller_manager:
@@ -81,6 +83,7 @@ std::vector<Child> guards(const Site& s) {
     all.push_back(policy(s, part));
     all.push_back(budget(s, part));
   }
+  all.push_back(job_policy(s));
   return all;
 }
 

@@ -37,6 +37,39 @@ Object resources(const api::ComponentResources& given, const PodSketch& sketch) 
   return out;
 }
 
+// Preferred, not required: a small meta cluster still gets a control plane.
+Object affinity(const Site& site, std::string_view component) {
+  auto terms = Object::array();
+  const std::pair<const char*, int> topologies[] = {{"kubernetes.io/hostname", 100}, {"topology.kubernetes.io/zone", 50}};
+  for (const auto& [topology, weight] : topologies)
+    terms.push_back({{"weight", weight},
+                     {"podAffinityTerm", {{"labelSelector", {{"matchLabels", selector(site, component)}}}, {"topologyKey", topology}}}});
+  return {{"podAntiAffinity", {{"preferredDuringSchedulingIgnoredDuringExecution", terms}}}};
+}
+
+Object container(const PartVersion& version, const PodSketch& sketch) {
+  auto mounts = sketch.mounts;
+  mounts.push_back({{"name", "pki"}, {"mountPath", key_folder}, {"readOnly", true}});
+  const auto command = std::string(program(sketch.part));
+  Object out{{"name", command},
+             {"image", version.component.image.str()},
+             {"imagePullPolicy", "IfNotPresent"},
+             {"command", {command}},
+             {"args", merge_flags(sketch.flags, version.component.args)},
+             {"ports", sketch.ports},
+             {"resources", resources(version.component.resources, sketch)},
+             {"volumeMounts", mounts},
+             {"startupProbe", sketch.startup},
+             {"livenessProbe", sketch.liveness},
+             {"readinessProbe", sketch.readiness},
+             {"terminationMessagePolicy", "FallbackToLogsOnError"},  // why it ended can be read from the pod
+             {"securityContext", container_security()}};
+  if (!sketch.environment.empty()) out["env"] = sketch.environment;
+  return out;
+}
+
+}  // namespace
+
 // One read-only folder of files out of several Secrets, and of each only what is named: the CA's key is in a pod only where it signs.
 Object key_volume(const Site& site, const std::vector<KeyFile>& files) {
   std::vector<std::string> order;
@@ -58,38 +91,17 @@ Object host_aliases(const Site& site) {
   return out;
 }
 
-// Preferred, not required: a small meta cluster still gets a control plane.
-Object affinity(const Site& site, std::string_view component) {
-  auto terms = Object::array();
-  const std::pair<const char*, int> topologies[] = {{"kubernetes.io/hostname", 100}, {"topology.kubernetes.io/zone", 50}};
-  for (const auto& [topology, weight] : topologies)
-    terms.push_back({{"weight", weight},
-                     {"podAffinityTerm", {{"labelSelector", {{"matchLabels", selector(site, component)}}}, {"topologyKey", topology}}}});
-  return {{"podAntiAffinity", {{"preferredDuringSchedulingIgnoredDuringExecution", terms}}}};
+Object pod_security() {
+  return {{"runAsNonRoot", true},
+          {"runAsUser", user},
+          {"runAsGroup", user},
+          {"fsGroup", user},
+          {"fsGroupChangePolicy", "OnRootMismatch"},
+          {"seccompProfile", {{"type", "RuntimeDefault"}}}};
 }
-
-Object container(const PartVersion& version, const PodSketch& sketch) {
-  auto mounts = sketch.mounts;
-  mounts.push_back({{"name", "pki"}, {"mountPath", key_folder}, {"readOnly", true}});
-  const auto command = std::string(program(sketch.part));
-  Object out{
-      {"name", command},
-      {"image", version.component.image.str()},
-      {"imagePullPolicy", "IfNotPresent"},
-      {"command", {command}},
-      {"args", merge_flags(sketch.flags, version.component.args)},
-      {"ports", sketch.ports},
-      {"resources", resources(version.component.resources, sketch)},
-      {"volumeMounts", mounts},
-      {"startupProbe", sketch.startup},
-      {"livenessProbe", sketch.liveness},
-      {"readinessProbe", sketch.readiness},
-      {"securityContext", {{"allowPrivilegeEscalation", false}, {"readOnlyRootFilesystem", true}, {"capabilities", {{"drop", {"ALL"}}}}}}};
-  if (!sketch.environment.empty()) out["env"] = sketch.environment;
-  return out;
+Object container_security() {
+  return {{"allowPrivilegeEscalation", false}, {"readOnlyRootFilesystem", true}, {"capabilities", {{"drop", {"ALL"}}}}};
 }
-
-}  // namespace
 
 std::string key_path(std::string_view file) { return std::string(key_folder) + "/" + std::string(file); }
 
@@ -164,13 +176,7 @@ Object pod_template(const Site& site, const PartVersion& version, const PodSketc
            {{"automountServiceAccountToken", false},
             {"enableServiceLinks", false},
             {"terminationGracePeriodSeconds", sketch.grace.count()},
-            {"securityContext",
-             {{"runAsNonRoot", true},
-              {"runAsUser", user},
-              {"runAsGroup", user},
-              {"fsGroup", user},
-              {"fsGroupChangePolicy", "OnRootMismatch"},
-              {"seccompProfile", {{"type", "RuntimeDefault"}}}}},
+            {"securityContext", pod_security()},
             {"hostAliases", host_aliases(site)},
             {"affinity", affinity(site, part)},
             {"containers", Object::array({container(version, sketch)})},

@@ -21,6 +21,12 @@ Object metadata(const Site& site, std::string_view name, std::string_view compon
 Object selector(const Site& site, std::string_view component);
 Child child(const reconcile::Kind& kind, std::string_view name, Object meta, Object spec);
 
+// One read-only folder of files out of several Secrets.
+Object key_volume(const Site& site, const std::vector<KeyFile>& files);
+Object host_aliases(const Site& site);  // etcd's members by their names
+Object pod_security();
+Object container_security();
+
 struct PodSketch {
   Part part{};
   std::vector<std::string> flags;

@@ -72,8 +72,8 @@ TEST_CASE("every child is named once, owned, labelled, and in the Cluster's name
   auto unique = names;
   std::sort(unique.begin(), unique.end());
   CHECK(std::unique(unique.begin(), unique.end()) == unique.end());
-  CHECK(names.size() == 5 + 8 + 4);
-  CHECK(everything(site(1)).size() == 3 + 8 + 4);
+  CHECK(names.size() == 5 + 9 + 4);
+  CHECK(everything(site(1)).size() == 3 + 9 + 4);
 }
 
 TEST_CASE("the same input gives the same text, and a child is covered by itself", "[hosted]") {
@@ -114,9 +114,10 @@ TEST_CASE("pods run without privileges, and each with the keys that it needs alo
 TEST_CASE("etcd: stable names, an address each, Parallel, a quota below the volume's size", "[hosted]") {
   const auto s = site();
   const auto c = workload(s, Part::etcd, version());
-  CHECK(flag(c, "--initial-cluster") ==
-        "hz-a-etcd-0=https://hz-a-etcd-0.hz-a-etcd.prod.svc:2380,hz-a-etcd-1=https://hz-a-etcd-1.hz-a-etcd.prod.svc:2380,"
-        "hz-a-etcd-2=https://hz-a-etcd-2.hz-a-etcd.prod.svc:2380");
+  CHECK(flag(c, "--initial-cluster") == "$(INITIAL_CLUSTER)");  // its pod's annotation: without one, no data is no beginning
+  const auto environment = body(c)["spec"]["template"]["spec"]["containers"][0]["env"];
+  CHECK(environment[1]["name"] == "INITIAL_CLUSTER");
+  CHECK(environment[1]["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.annotations['endstate.dev/initial-cluster']");
   CHECK(flag(c, "--initial-cluster-token") == "u1");
   CHECK(body(c)["spec"]["podManagementPolicy"] == "Parallel");
   CHECK(body(c)["spec"]["template"]["spec"]["hostAliases"][2] ==
@@ -178,7 +179,9 @@ TEST_CASE("who may call whom", "[hosted]") {
   std::map<std::string, json> policies;
   for (const auto& c : guards(site()))
     if (c.kind->resource->kind == "NetworkPolicy") policies[c.name] = body(c)["spec"];
-  REQUIRE(policies.size() == 4);
+  REQUIRE(policies.size() == 5);
+  CHECK(policies["hz-a-etcd-job"]["ingress"].empty());
+  CHECK(policies["hz-a-etcd-job"]["egress"][0]["to"][0]["podSelector"]["matchLabels"]["endstate.dev/component"] == "etcd");
   CHECK(policies["hz-a-scheduler"]["ingress"].empty());
   CHECK(policies["hz-a-controller-manager"]["ingress"].empty());
   const auto callers = policies["hz-a-etcd"]["ingress"];

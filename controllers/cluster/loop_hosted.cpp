@@ -105,13 +105,22 @@ HostedFacts observe_hosted(const reconcile::Snapshot& given, const api::Cluster&
   HostedFacts out;
   out.synced = is_fresh<api::ClusterPackageVersion>(view) && is_fresh<reconcile::Deployment>(view) &&
                is_fresh<reconcile::StatefulSet>(view) && is_fresh<reconcile::Service>(view) && is_fresh<reconcile::NetworkPolicy>(view) &&
-               is_fresh<reconcile::PodDisruptionBudget>(view) && is_fresh<reconcile::Secret>(view);
+               is_fresh<reconcile::PodDisruptionBudget>(view) && is_fresh<reconcile::Secret>(view) && is_fresh<reconcile::Job>(view) &&
+               is_fresh<reconcile::Pod>(view) && is_fresh<reconcile::PersistentVolumeClaim>(view);
   if (!out.synced) return out;
   for (const auto& v : view.list<api::ClusterPackageVersion>("")) out.packages[v->metadata.name.str()] = v;
   const auto key = cluster.metadata.key().str();
   read_children<reconcile::Service>(view, key, out);
   read_children<reconcile::NetworkPolicy>(view, key, out);
   read_children<reconcile::PodDisruptionBudget>(view, key, out);
+  // Of volumes only that of the snapshots is a child: etcd's own are its StatefulSet's.
+  const auto snapshots = cluster.metadata.name.str() + "-etcd-snapshots";
+  for (const auto& o : view.by_index<reconcile::PersistentVolumeClaim>("", children_by_cluster<reconcile::PersistentVolumeClaim>, key))
+    if (o->metadata.name == snapshots) out.children.push_back({&kind_of<reconcile::PersistentVolumeClaim>, o->metadata, o->spec});
+  out.jobs = view.by_index<reconcile::Job>("", children_by_cluster<reconcile::Job>, key);
+  out.pods = view.by_index<reconcile::Pod>("", children_by_cluster<reconcile::Pod>, key);
+  for (const auto& [id, fact] : given.memory.facts)
+    if (fact.body && id.starts_with("log/")) out.logs[id] = *fact.body;
   read_workloads<reconcile::Deployment>(view, key, out);
   read_workloads<reconcile::StatefulSet>(view, key, out);
   read_secrets(view, cluster, out);
@@ -130,6 +139,9 @@ std::vector<reconcile::Source> hosted_sources() {
   all.push_back(source<reconcile::NetworkPolicy>());
   all.push_back(source<reconcile::PodDisruptionBudget>());
   all.push_back(source<reconcile::Secret>());
+  all.push_back(source<reconcile::Job>());
+  all.push_back(source<reconcile::Pod>());
+  all.push_back(source<reconcile::PersistentVolumeClaim>());
   return all;
 }
 

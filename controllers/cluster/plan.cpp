@@ -80,6 +80,7 @@ class Writer {
       status_.history = hosted_->history;
       set(api::condition::control_plane_ready, line(hosted_->control_plane));
       set(api::condition::certificates_ready, line(hosted_->certificates));
+      if (hosted_->backed_up) set(api::condition::etcd_backed_up, line(*hosted_->backed_up));
     } else if (is_external(*s_.cluster)) {
       status_.control_plane.endpoint = s_.cluster->spec.control_plane.endpoint;
     }
@@ -319,6 +320,7 @@ Planned plan_in_full(const Snapshot& s) {
     out.plan.actions = std::move(hosted->actions);
     out.plan.permit = hosted->permit;
     out.plan.events = std::move(hosted->events);
+    out.plan.queries = std::move(hosted->queries);
     out.plan.again = hosted->again;
   }
   if (!deletion.done) write_status(s, Writer(s, deletion, hosted ? &*hosted : nullptr).run(), out);

@@ -3,8 +3,12 @@
 #include <algorithm>
 
 #include "apis/v1alpha1/names.hpp"
+#include "controllers/cluster/child_jobs.hpp"
+#include "controllers/cluster/etcd_members.hpp"
+#include "controllers/cluster/etcd_snapshots.hpp"
 #include "controllers/cluster/hosted_facts.hpp"
 #include "controllers/cluster/recipes.hpp"
+#include "controllers/cluster/replica_repair.hpp"
 #include "reconcile/json/encode.hpp"
 
 namespace endstate::cluster {
@@ -36,6 +40,7 @@ class Planner {
     out_.phase = in_.cluster.status.phase;
     out_.status.certificates = certificate_status(in_.facts, in_.cluster.status.control_plane);
     versions();
+    snapshots();
     decide();
     describe();
     if (const auto why = refusal(site_); !why.empty()) problem(reason::invalid_spec, "Cluster", site_.name, why);
@@ -65,6 +70,39 @@ class Planner {
   void versions() {
     for (const auto& [name, version] : in_.facts.packages) release_.versions[name] = facts_of(version->spec);
   }
+  // What etcd's pods are made from now.
+  const api::ClusterPackageVersion* etcd_package() const {
+    const auto* w = found(Part::etcd);
+    const auto it = w ? in_.facts.packages.find(w->metadata.annotations.get(api::annotation::package_version)) : in_.facts.packages.end();
+    return it == in_.facts.packages.end() ? nullptr : it->second.get();
+  }
+  void snapshots() {
+    const auto& before = in_.cluster.status.control_plane.etcd;
+    if (!site_.snapshots.enabled) return;
+    auto now = snapshots_now(site_, in_.facts, before ? before->snapshots : std::vector<api::EtcdSnapshot>(), out_.queries);
+    if (now.empty() && !before) return;
+    if (!out_.status.etcd) out_.status.etcd.emplace();
+    out_.status.etcd->snapshots = std::move(now);
+  }
+  // A release that touches etcd or the API server comes after a snapshot that was begun for it; each minor on the way after one of its own.
+  bool hold(std::string_view hop) {
+    if (!site_.snapshots.enabled || in_.cluster.metadata.annotations.get(api::annotation::skip_snapshot) == release_.wanted) return false;
+    const auto from = in_.facts.packages.find(release_.current), to = in_.facts.packages.find(hop);
+    if (from == in_.facts.packages.end() || to == in_.facts.packages.end()) return false;
+    const auto &a = from->second->spec.components, &b = to->second->spec.components;
+    if (a.etcd == b.etcd && a.kube_api_server == b.kube_api_server) return false;
+    const auto& history = in_.cluster.status.history;
+    const bool open =
+        !history.empty() && history.back().result == api::ReleaseResult::none && history.back().package_version == release_.wanted;
+    snapshot_since_ = open ? history.back().start_time : in_.now;
+    for (const auto& step : release_.steps)
+      if (step.state == api::PlanStepState::done) snapshot_since_ = std::max(snapshot_since_, step.start_time);
+    const auto& etcd = out_.status.etcd;
+    if (etcd && std::any_of(etcd->snapshots.begin(), etcd->snapshots.end(), [&](const auto& s) { return s.time >= snapshot_since_; }))
+      return false;
+    snapshot_before_ = hop;
+    return true;
+  }
   void decide() {
     const auto& plane = in_.cluster.status.control_plane;
     const auto rollout = in_.cluster.spec.control_plane.rollout.value_or(api::ControlPlaneRollout{});
@@ -86,6 +124,7 @@ class Planner {
                            .settled = well(part, wellness),
                            .failure = failure_of(*w)};
     }
+    release_.hold = [this](std::string_view hop) { return hold(hop); };
     decision_ = plan_release(release_);
     out_.status.package_version = decision_.current;
     out_.status.rejected_package_version = decision_.rejected;
@@ -164,9 +203,101 @@ class Planner {
     if (out_.problem && out_.problem->reason == reason::invalid_spec) return;
     for (const auto& c : services(site_)) ensure(c);
     for (const auto& c : guards(site_)) ensure(c);
+    if (site_.snapshots.enabled) ensure(snapshot_claim(site_));
     const bool keys_rest = keys();
-    if (!keys_rest || decision_.decided || !out_.actions.empty()) return;
-    workloads();
+    const bool nothing_else = keys_rest && !decision_.decided && out_.actions.empty();
+    if (nothing_else) workloads();
+    if (!found(Part::etcd) || !site_.has_addresses()) return;
+    const bool busy = !nothing_else || !out_.actions.empty();
+    members(busy);
+    if (!busy && decision_.course == Course::steady && !release_.current.empty()) repair();
+    if (!release_.current.empty() && site_.snapshots.enabled && in_.facts.leaves.contains("apiserver-etcd-client")) take_snapshots();
+  }
+  void look_again_after(std::optional<std::chrono::seconds> after) {
+    if (after) out_.again = std::min<std::chrono::milliseconds>(out_.again.value_or(*after), std::max<std::chrono::seconds>(*after, 1s));
+  }
+
+  // ---- etcd's members and snapshots ----
+
+  void members(bool busy) {
+    const auto* package = etcd_package();
+    const auto all_well = std::all_of(std::begin(all_parts), std::end(all_parts), [&](Part p) { return well(p, Wellness::available); });
+    auto plan = plan_members({.site = site_,
+                              .facts = in_.facts,
+                              .before = in_.cluster.status.control_plane.etcd,
+                              .image = package ? package->spec.components.etcd.image.str() : std::string(),
+                              .created = !release_.current.empty(),
+                              .busy = busy || decision_.course != Course::steady || !all_well,
+                              .now = in_.now});
+    // What is guarded goes under its own permit, or waits for the next pass.
+    for (auto& a : plan.actions) {
+      if (a.guarded && out_.permit) continue;
+      out_.actions.push_back(std::move(a));
+    }
+    if (!plan.permit.empty() && !out_.permit) {
+      out_.permit = permit(api::operation::control_plane_repair, plan.permit, 0);
+      if (!plan.event.empty()) event(true, reason::etcd_member_lost, "Replace", plan.event);
+    }
+    for (auto& q : plan.queries) out_.queries.push_back(std::move(q));
+    if (!plan.members.empty()) {
+      if (!out_.status.etcd) out_.status.etcd.emplace();
+      out_.status.etcd->members = std::move(plan.members);
+      out_.status.etcd->members_time = plan.members_time;
+    }
+    if (plan.problem) problem(plan.problem->reason, plan.problem->kind, plan.problem->name, plan.problem->message, plan.problem->serious);
+    if (!plan.progress.empty() && out_.control_plane.status == ConditionStatus::false_)
+      out_.control_plane = no(reason::etcd_member_lost, plan.progress);
+    look_again_after(plan.again);
+  }
+
+  // ---- replicas ----
+
+  // Without its permit what has been done isn't counted.
+  void repair() {
+    auto plan = plan_repair({.site = site_, .facts = in_.facts, .before = in_.cluster.status.control_plane.repairs, .now = in_.now});
+    if (plan.problem) problem(plan.problem->reason, plan.problem->kind, plan.problem->name, plan.problem->message, plan.problem->serious);
+    if (!plan.actions.empty() && out_.permit) return;
+    for (auto& a : plan.actions) out_.actions.push_back(std::move(a));
+    if (!plan.permit.empty()) out_.permit = permit(api::operation::control_plane_repair, plan.permit, 0);
+    if (!plan.event.empty()) event(true, reason::replica_failing, "Repair", plan.event);
+    out_.status.repairs = std::move(plan.repairs);
+    // Time, not a change, makes a replica one that is unwell.
+    if (out_.control_plane.status != ConditionStatus::true_) look_again_after(30s);
+  }
+
+  void take_snapshots() {
+    static const std::vector<api::EtcdSnapshot> none;
+    const auto& there = out_.status.etcd ? out_.status.etcd->snapshots : none;
+    const auto* package = etcd_package();
+    auto plan = plan_snapshots({.site = site_,
+                                .facts = in_.facts,
+                                .there = there,
+                                .package = package ? package->metadata.name.str() : std::string(),
+                                .image = package ? package->spec.components.etcd.image.str() : std::string(),
+                                .member = ready_member(site_, in_.facts),
+                                .before = snapshot_before_,
+                                .since = snapshot_since_,
+                                .now = in_.now});
+    for (auto& a : plan.actions) out_.actions.push_back(std::move(a));
+    look_again_after(plan.again);
+    if (!snapshot_before_.empty() && !plan.failure.empty())
+      problem(reason::snapshot_failed, "Job", site_.name_space + "/" + plan.job,
+              "the release of " + release_.wanted + " waits for a snapshot of etcd: " + plan.failure +
+                  ". To release without one: kubectl annotate cluster.endstate.dev " + site_.name + " " +
+                  std::string(api::annotation::skip_snapshot) + "=" + release_.wanted,
+              false);
+    say_snapshots(there, plan.failure);
+  }
+  void say_snapshots(const std::vector<api::EtcdSnapshot>& there, const std::string& failure) {
+    WallTime newest{};
+    for (const auto& s : there) newest = std::max(newest, s.time);
+    const auto last = there.empty() ? std::string("none has been taken yet") : "the newest is of " + reconcile::format_rfc3339(newest);
+    if (!failure.empty())
+      out_.backed_up = no(reason::snapshot_failed, failure + "; " + last);
+    else if (there.empty() || in_.now - newest > 2 * site_.snapshots.interval + snapshot_limit)
+      out_.backed_up = no(reason::snapshot_pending, last);
+    else
+      out_.backed_up = yes(reason::ready, last);
   }
 
   void ensure(const Child& wanted) {
@@ -325,6 +456,8 @@ class Planner {
   HostedPlan out_;
   ReleaseInput release_;
   ReleaseDecision decision_;
+  std::string snapshot_before_;  // a release to this version waits for a snapshot that was begun after:
+  WallTime snapshot_since_{};
 };
 
 }  // namespace

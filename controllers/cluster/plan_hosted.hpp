@@ -7,6 +7,8 @@
 // and then for ever: what is missing is made, what drifted is put back, certificates are renewed, CAs replaced, versions released. A
 // missing CA is never made anew (rotation.hpp).
 //
+// Beside that: snapshots of etcd (etcd_snapshots.hpp), and what single members of it need (etcd_members.hpp).
+//
 // Creating disturbs nobody. A workload that is there is changed under a permit only: ControlPlaneUpdate forward, ControlPlaneRollback on
 // the way back and for what drifted, CertificateRotation for what only restarts.
 #pragma once
@@ -19,6 +21,7 @@
 #include "controllers/cluster/release.hpp"
 #include "controllers/cluster/rotation.hpp"
 #include "reconcile/cache/view.hpp"
+#include "reconcile/kube/core.hpp"
 #include "reconcile/kube/workloads.hpp"
 #include "reconcile/run/loop.hpp"
 
@@ -44,7 +47,10 @@ struct HostedFacts {
   std::array<CaState, std::size(all_cas)> cas;
   SigningKeysState signing_keys;
   std::map<std::string, LeafState, std::less<>> leaves;
-  std::vector<std::string> refused_writes;  // of the last pass: children that the API server won't have
+  std::vector<Ref<reconcile::Job>> jobs;
+  std::vector<Ref<reconcile::Pod>> pods;
+  std::map<std::string, std::string, std::less<>> logs;  // of Jobs' steps (job_facts.hpp), by the id of their question
+  std::vector<std::string> refused_writes;               // of the last pass: children that the API server won't have
 };
 
 struct HostedLine {
@@ -65,6 +71,8 @@ struct HostedPlan {
   std::vector<v1alpha1::Release> history;
   v1alpha1::ClusterPhase phase{};
   HostedLine control_plane, certificates;
+  std::optional<HostedLine> backed_up;  // absent: no snapshots are wanted
+  std::vector<reconcile::Query> queries;
   std::optional<HostedProblem> problem;
   bool connect = false;
   std::optional<std::chrono::milliseconds> again;

@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "controllers/cluster/etcd_members.hpp"
+#include "controllers/cluster/etcd_snapshots.hpp"
 #include "controllers/cluster/hosted_facts.hpp"
 #include "controllers/cluster/plan.hpp"
 
@@ -26,9 +28,11 @@ struct MetaCluster {
   reconcile::ConnectionState connection;
   std::vector<reconcile::Ref<api::Machine>> machines;
   WallTime now = std::chrono::sys_days(std::chrono::year(2026) / 3 / 1);
-  std::set<std::string> broken;         // package/component whose pods never become ready
-  std::vector<std::string> operations;  // of permits
-  int keys = 0, versions = 0, addresses = 0, writes = 0;
+  std::map<std::string, CaName> issuers;  // of leaves
+  std::set<std::string> broken;           // package/component whose pods never become ready
+  std::vector<std::string> operations;    // of permits
+  std::string jobs_fail;                  // why Jobs fail from now on; empty: they succeed
+  int keys = 0, versions = 0, addresses = 0, writes = 0, jobs = 0;
   bool gone = false;
 
   explicit MetaCluster(std::int64_t replicas = 3) {
@@ -99,6 +103,7 @@ struct MetaCluster {
                                        [&](CaName ca) { return a.making->secrets.at(0).name == "hz-a-" + std::string(secret_suffix(ca)); });
       auto c = certificate(leaf_lifetime);
       c.issuer_key_id = facts.cas[at(*issuer)].issuing->key_id;
+      issuers[name] = *issuer;
       c.common_name = wanted["commonName"];
       c.organization = wanted["organization"];
       c.dns_names = wanted["dnsNames"].get<std::vector<std::string>>();
@@ -128,6 +133,7 @@ struct MetaCluster {
     for (const auto& [k, v] : body["metadata"]["labels"].items()) meta.labels.set(k, v.get<std::string>());
     if (body["metadata"].contains("annotations"))
       for (const auto& [k, v] : body["metadata"]["annotations"].items()) meta.annotations.set(k, v.get<std::string>());
+    if (!body["metadata"].contains("ownerReferences")) return;
     meta.owner_references = {{.api_version = {},
                               .kind = "Cluster",
                               .name = "hz-a",
@@ -161,6 +167,64 @@ struct MetaCluster {
     found->metadata.resource_version = version();
     found->spec.raw = body["spec"].dump();
   }
+  void write_job(const Action& a) {
+    if (a.verb == Verb::remove) {
+      std::erase_if(facts.jobs, [&](const auto& j) { return j->metadata.name == a.name; });
+      return;
+    }
+    REQUIRE(std::none_of(facts.jobs.begin(), facts.jobs.end(), [&](const auto& j) { return j->metadata.name == a.name; }));
+    auto job = std::make_shared<reconcile::Job>();
+    take_metadata(job->metadata, json::parse(a.body));
+    job->metadata.uid = "job-" + std::to_string(++jobs);
+    job->metadata.creation_timestamp = now;
+    facts.jobs.push_back(job);
+  }
+  // What its Job has come to.
+  void end_jobs() {
+    for (auto& job : facts.jobs) {
+      if (!job->status.conditions.empty()) continue;
+      auto ended = std::make_shared<reconcile::Job>(*job);
+      ended->status.conditions.push_back({.type = jobs_fail.empty() ? "Complete" : "Failed",
+                                          .status = ConditionStatus::true_,
+                                          .reason = {},
+                                          .message = jobs_fail,
+                                          .last_transition_time = now,
+                                          .observed_generation = {}});
+      job = ended;
+    }
+  }
+  void annotate_pod(const Action& a) {
+    for (auto& p : facts.pods) {
+      if (p->metadata.name != a.name) continue;
+      auto pod = std::make_shared<reconcile::Pod>(*p);
+      const auto patch = json::parse(a.body);
+      for (const auto& [key, value] : patch["metadata"]["annotations"].items())
+        if (value.is_null())
+          pod->metadata.annotations.erase(key);
+        else
+          pod->metadata.annotations.set(key, value.get<std::string>());
+      p = pod;
+    }
+  }
+  // Members of etcd: without data one begins only when its pod says so.
+  void play_etcd() {
+    if (!facts.workloads.contains("hz-a-etcd")) return facts.pods.clear();
+    const auto members = static_cast<std::size_t>(json::parse(facts.workloads["hz-a-etcd"].spec.raw.view())["replicas"].get<int>());
+    for (auto i = facts.pods.size(); i < members; ++i) {
+      auto pod = std::make_shared<reconcile::Pod>();
+      pod->metadata.name = "hz-a-etcd-" + std::to_string(i);
+      pod->metadata.name_space = "prod";
+      pod->metadata.uid = pod->metadata.name;
+      facts.pods.push_back(pod);
+    }
+    for (auto& p : facts.pods) {
+      if (is_ready(*p) || !p->metadata.annotations.has(api::annotation::initial_cluster)) continue;
+      auto pod = std::make_shared<reconcile::Pod>(*p);
+      pod->status.conditions = {
+          {.type = "Ready", .status = ConditionStatus::true_, .reason = {}, .message = {}, .last_transition_time = {}}};
+      p = pod;
+    }
+  }
   void remove(const Action& a) {
     const auto name = a.name.str();
     if (a.kind == &kind_of<reconcile::Secret>) {
@@ -172,8 +236,10 @@ struct MetaCluster {
     }
   }
   void write(const Action& a, const Planned& p) {
-    ++writes;
     if (a.guarded) REQUIRE(p.plan.permit);
+    if (a.kind == &kind_of<reconcile::Job>) return write_job(a);
+    if (a.kind == &kind_of<reconcile::Pod>) return annotate_pod(a);
+    ++writes;
     const bool workload = a.kind == &kind_of<reconcile::Deployment> || a.kind == &kind_of<reconcile::StatefulSet>;
     if (a.verb == Verb::remove || (workload && a.verb != Verb::create)) REQUIRE(a.guarded);  // as guard::disruptive says
     if (a.kind == &kind_of<api::Cluster>) {
@@ -203,6 +269,9 @@ struct MetaCluster {
   // ---- what Kubernetes does meanwhile ----
   void tick(std::chrono::seconds by = 5s) {
     now += by;
+    end_jobs();
+    play_etcd();
+    const bool store = std::all_of(facts.pods.begin(), facts.pods.end(), [](const auto& p) { return is_ready(*p); });
     for (auto& [name, w] : facts.workloads) {
       const auto spec = json::parse(w.spec.raw.view());
       const std::int64_t n = spec["replicas"];
@@ -211,7 +280,7 @@ struct MetaCluster {
       w.status.observed_generation = w.metadata.generation;
       w.status.replicas = good ? n : n + 1;
       w.status.updated_replicas = good ? n : 1;
-      w.status.ready_replicas = w.status.available_replicas = n;
+      w.status.ready_replicas = w.status.available_replicas = name == "hz-a-etcd" && !store ? 0 : n;
       w.status.conditions.clear();
       if (!good)
         w.status.conditions.push_back({.type = "Progressing",
@@ -406,6 +475,117 @@ TEST_CASE("a release goes part by part under a permit each, and what doesn't cha
   CHECK(m.idle());
 }
 
+TEST_CASE("a release that touches etcd or the API server comes after a snapshot that was begun for it", "[hosted][plan]") {
+  auto m = running();
+  const auto version = [&](std::string_view part) {
+    return m.facts.workloads["hz-a-" + std::string(part)].metadata.annotations.get(api::annotation::package_version);
+  };
+  const auto taken = m.cluster.status.control_plane.etcd->snapshots.size();
+  m.cluster.spec.package_version = api::NameRef{"v1.34.4"};
+  SECTION("it waits, and then it goes") {
+    m.pass();
+    CHECK(version("apiserver") == "v1.33.1");
+    CHECK(m.cluster.status.phase == ClusterPhase::updating);
+    CHECK(m.is("Stalled", ConditionStatus::false_));
+    m.settle(20);
+    const auto& snapshots = m.cluster.status.control_plane.etcd->snapshots;
+    REQUIRE(snapshots.size() == taken + 1);
+    CHECK(snapshots.back().before == "v1.34.4");
+    CHECK(snapshots.back().package_version == "v1.33.1");
+    CHECK(version("apiserver") == "v1.34.4");
+  }
+  SECTION("it fails: nothing is touched, and it is said how to go on without") {
+    m.jobs_fail = "no space left on device";
+    m.settle(20);
+    CHECK(version("etcd") == "v1.33.1");
+    CHECK(version("apiserver") == "v1.33.1");
+    CHECK(m.why("Stalled") == api::reason::snapshot_failed);
+    CHECK(m.is("Ready", ConditionStatus::true_));
+    CHECK(m.why("EtcdBackedUp") == api::reason::snapshot_failed);
+    CHECK(m.cluster.status.blocked_by->message.str().find("endstate.dev/skip-snapshot=v1.34.4") != std::string::npos);
+    const auto jobs = m.jobs;
+    m.settle(20);  // 100 s: not again so soon
+    CHECK(m.jobs == jobs);
+    SECTION("tried again after a while") {
+      m.jobs_fail.clear();
+      m.settle(60);
+      CHECK(version("apiserver") == "v1.34.4");
+      CHECK(m.is("Stalled", ConditionStatus::false_));
+    }
+    SECTION("skipped for another version") {
+      m.cluster.metadata.annotations.set(api::annotation::skip_snapshot, "v1.33.1");
+      m.settle(10);
+      CHECK(version("apiserver") == "v1.33.1");
+    }
+    SECTION("skipped") {
+      m.cluster.metadata.annotations.set(api::annotation::skip_snapshot, "v1.34.4");
+      m.settle(30);
+      CHECK(version("apiserver") == "v1.34.4");
+    }
+    SECTION("edited back: nothing waits any more") {
+      m.cluster.spec.package_version = api::NameRef{"v1.33.1"};
+      m.settle(5);
+      CHECK(m.is("Stalled", ConditionStatus::false_));
+    }
+  }
+  SECTION("a release of the scheduler alone needs none") {
+    auto p = std::make_shared<api::ClusterPackageVersion>(*m.facts.packages["v1.33.1"]);
+    p->spec.components.kube_scheduler.args = {"--v=2"};
+    m.facts.packages["other"] = p;
+    m.cluster.spec.package_version = api::NameRef{"other"};
+    m.jobs_fail = "no";
+    m.settle(20);
+    CHECK(version("scheduler") == "other");
+  }
+  SECTION("without snapshots") {
+    m.cluster.spec.control_plane.etcd->snapshots =
+        api::EtcdSnapshots{.enabled = false, .interval = {}, .keep = {}, .storage_class_name = {}, .size = {}};
+    m.jobs_fail = "no";
+    m.settle(30);
+    CHECK(version("apiserver") == "v1.34.4");
+    CHECK(m.why("EtcdBackedUp").empty());
+  }
+}
+
+TEST_CASE("killed after any number of actions of a release, it goes through with one snapshot, or two", "[hosted][plan]") {
+  for (unsigned seed = 1; seed <= 15; ++seed) {
+    auto m = running();
+    const auto jobs = m.jobs;
+    m.cluster.spec.package_version = api::NameRef{"v1.34.4"};
+    unsigned state = seed * 2654435761u;
+    for (int i = 0; i < 60; ++i) {
+      state = state * 1664525u + 1013904223u;
+      m.pass((state >> 16) % 3 == 0 ? 1000 : (state >> 20) % 3);
+      m.tick();
+    }
+    m.settle(20);
+    INFO("seed " << seed);
+    CHECK(m.cluster.status.control_plane.package_version == "v1.34.4");
+    CHECK(m.jobs - jobs >= 1);
+    CHECK(m.jobs - jobs <= 3);
+    CHECK(m.idle());
+  }
+}
+
+TEST_CASE("snapshots are taken on schedule, in their places in turn; the one before a release isn't overwritten", "[hosted][plan]") {
+  auto m = running();
+  m.cluster.spec.control_plane.etcd->snapshots =
+      api::EtcdSnapshots{.enabled = {}, .interval = 600s, .keep = 3, .storage_class_name = {}, .size = {}};
+  m.cluster.spec.package_version = api::NameRef{"v1.34.4"};
+  m.settle(20);
+  for (int i = 0; i < 20; ++i) {
+    m.tick(600s);
+    m.settle(4);
+    const auto& snapshots = m.cluster.status.control_plane.etcd->snapshots;
+    CHECK(std::any_of(snapshots.begin(), snapshots.end(), [](const auto& s) { return s.before == "v1.34.4"; }));
+    CHECK(std::any_of(snapshots.begin(), snapshots.end(), [&](const auto& s) { return m.now - s.time < 60s; }));
+    CHECK(m.is("EtcdBackedUp", ConditionStatus::true_));
+  }
+  CHECK(m.cluster.status.control_plane.etcd->snapshots.size() == 3);
+  CHECK(m.facts.jobs.size() == 3 + 1);  // one of them asks for sizes
+  CHECK(m.operations == std::vector<std::string>(4, "ControlPlaneUpdate"));
+}
+
 TEST_CASE("a broken release is taken back under ControlPlaneRollback, and says so", "[hosted][plan]") {
   const auto* part = GENERATE("apiserver", "controller-manager", "scheduler");
   auto m = running();
@@ -537,8 +717,64 @@ TEST_CASE("deleted: masters, etcd, what led to them, keys; by policy data's keys
     m.settle(10);
     CHECK(m.gone);
     CHECK(m.facts.workloads.empty());
-    CHECK(m.facts.children.empty());
+    CHECK(m.facts.children.size() == (keep ? 1u : 0u));  // the volume of the snapshots
     CHECK(m.facts.leaves.empty());
+    CHECK(m.facts.secrets.size() == (keep ? 4u : 0u));
+    CHECK(m.facts.jobs.empty());
+  }
+}
+
+TEST_CASE("killed after any number of actions of a rotation: it ends, with one CA, and nobody was cut off", "[hosted][plan]") {
+  for (unsigned seed = 1; seed <= 15; ++seed) {
+    auto m = running();
+    const auto ca = all_cas[seed % std::size(all_cas)];
+    const auto old = m.facts.cas[at(ca)].issuing->fingerprint;
+    m.cluster.metadata.annotations.set(api::annotation::rotate_ca, secret_suffix(ca));
+    unsigned state = seed * 2654435761u;
+    const auto chance = [&](unsigned n) {
+      state = state * 1664525u + 1013904223u;
+      return (state >> 16) % n;
+    };
+    INFO("seed " << seed);
+    for (int i = 0; i < 150; ++i) {
+      m.pass(chance(3) == 0 ? 1000 : chance(4));
+      m.tick();
+      // Who signs is trusted, and whoever has a leaf of the old one meets nobody who has forgotten it.
+      const auto& state_of_ca = m.facts.cas[at(ca)];
+      REQUIRE(std::any_of(state_of_ca.trusted.begin(), state_of_ca.trusted.end(),
+                          [&](const auto& c) { return c.fingerprint == state_of_ca.issuing->fingerprint; }));
+      for (const auto& [name, leaf] : m.facts.leaves)
+        if (leaf.certificate && m.issuers.at(name) == ca)
+          REQUIRE(std::any_of(state_of_ca.trusted.begin(), state_of_ca.trusted.end(),
+                              [&](const auto& c) { return c.key_id == leaf.certificate->issuer_key_id; }));
+    }
+    m.settle(60);
+    CHECK(m.facts.cas[at(ca)].issuing->fingerprint != old);
+    CHECK(m.facts.cas[at(ca)].trusted.size() == 1);
+    CHECK(m.is("Ready", ConditionStatus::true_));
+    CHECK(m.idle());
+  }
+}
+
+TEST_CASE("killed after any number of actions of its deletion: nothing is left but what the policy keeps", "[hosted][plan]") {
+  for (unsigned seed = 1; seed <= 15; ++seed) {
+    auto m = running();
+    const bool keep = seed % 2 == 0;
+    if (!keep) m.cluster.spec.control_plane.etcd->storage.deletion_policy = api::DeletionPolicy::delete_;
+    m.cluster.metadata.deletion_timestamp = m.now;
+    unsigned state = seed * 2654435761u;
+    INFO("seed " << seed);
+    for (int i = 0; i < 200 && !m.gone; ++i) {
+      state = state * 1664525u + 1013904223u;
+      m.pass((state >> 16) % 4);
+      // CAs go last: until then what is left can be reached and read.
+      if (!m.facts.workloads.empty()) REQUIRE(m.facts.secrets.size() >= 4);
+      m.tick();
+    }
+    CHECK(m.gone);
+    CHECK(m.facts.workloads.empty());
+    CHECK(m.facts.jobs.empty());
+    CHECK(m.facts.children.size() == (keep ? 1u : 0u));
     CHECK(m.facts.secrets.size() == (keep ? 4u : 0u));
   }
 }

@@ -5,6 +5,7 @@
 
 #include "apis/v1alpha1/names.hpp"
 #include "controllers/cluster/plan_hosted.hpp"
+#include "controllers/cluster/replica_repair.hpp"
 
 namespace endstate::cluster {
 namespace {
@@ -25,7 +26,11 @@ class Planner {
       const bool store = name == site_.child("etcd");
       take(store ? reconcile::kind_of<reconcile::StatefulSet> : reconcile::kind_of<reconcile::Deployment>, w.metadata, store ? 1 : 0);
     }
-    for (const auto& c : in_.facts.children) take(*c.kind, c.metadata, 2);
+    for (const auto& pod : in_.facts.pods)
+      if (is_isolated(*pod)) evict_isolated(*pod);
+    for (const auto& job : in_.facts.jobs) take(reconcile::kind_of<reconcile::Job>, job->metadata, 0);
+    for (const auto& c : in_.facts.children)
+      if (!site_.keep_data || c.kind != &reconcile::kind_of<reconcile::PersistentVolumeClaim>) take(*c.kind, c.metadata, 2);
     for (const auto& [name, secret] : in_.facts.secrets)
       if (!site_.keep_data || !is_lasting(name)) take(reconcile::kind_of<reconcile::Secret>, secret->metadata, 3);
     if (count_ > 0)
@@ -43,6 +48,11 @@ class Planner {
   }
 
  private:
+  // Nobody owns it any more.
+  void evict_isolated(const reconcile::Pod& pod) {
+    if (count_++ == 0) first_ = "Pod " + pod.metadata.name.str();
+    if (!pod.metadata.deleting()) out_.actions.push_back(evict(pod, "its Cluster is deleted"));
+  }
   void take(const reconcile::Kind& kind, const reconcile::ObjectMeta& meta, std::uint8_t stage) {
     const std::string name = std::string(kind.resource->kind) + " " + meta.name.str();
     if (count_++ == 0) first_ = name;

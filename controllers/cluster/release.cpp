@@ -211,6 +211,9 @@ class Planner {
     out_.course = Course::updating;
     const auto& hop = hops.front();
     for (std::size_t i = 0; i < parts; ++i) out_.targets[i] = part(i).package;
+    const bool untouched =
+        std::all_of(out_.steps.begin(), out_.steps.end(), [&](const auto& s) { return s.to != hop || s.state == PlanStepState::pending; });
+    if (untouched && in_.hold && in_.hold(hop)) return;
     for (std::size_t i = 0; i < parts; ++i) {
       auto* const step = find(hop, all_parts[i]);
       if (!step || !advance(*step, i, hop)) return;

@@ -52,6 +52,7 @@ struct ReleaseInput {
   std::map<std::string, VersionFacts, std::less<>> versions;  // all that there are
   bool pause_on_failure = false;
   std::array<std::chrono::seconds, std::size(all_parts)> limits{};  // of a step
+  std::function<bool(std::string_view hop)> hold;  // something else comes first; asked before the first step of a version. Empty: nothing
   WallTime now{};
 };
 

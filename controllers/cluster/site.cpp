@@ -40,6 +40,12 @@ Site site_of(const api::Cluster& c) {
   s.storage_class = etcd.storage.storage_class_name.str();
   if (!etcd.storage.size.empty()) s.storage_size = etcd.storage.size.str();
   s.keep_data = api::deletion_policy(etcd.storage) == api::DeletionPolicy::retain;
+  const auto snapshots = etcd.snapshots.value_or(api::EtcdSnapshots{});
+  s.snapshots = {.enabled = api::enabled(snapshots),
+                 .interval = api::interval(snapshots),
+                 .keep = api::keep(snapshots),
+                 .storage_class = snapshots.storage_class_name.empty() ? s.storage_class : snapshots.storage_class_name.str(),
+                 .size = snapshots.size.empty() ? s.storage_size : snapshots.size.str()};
   const auto rollout = plane.rollout.value_or(api::ControlPlaneRollout{});
   s.soak = api::soak(rollout);
   s.progress_deadline = api::progress_deadline(rollout);

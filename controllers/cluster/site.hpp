@@ -30,11 +30,19 @@ const v1alpha1::Component& component(const v1alpha1::Components& all, Part part)
 // A StatefulSet's pods carry "<its name>-<hash>" in a label of 63 characters, a Deployment is "<cluster>-controller-manager".
 inline constexpr std::size_t max_hosted_name = 40;
 
+struct SnapshotSite {
+  bool enabled = true;
+  std::chrono::seconds interval{3600};
+  std::int64_t keep = 5;
+  std::string storage_class, size = "10Gi";
+};
+
 struct Site {
   std::string name, name_space, uid;
   std::int64_t replicas = 3, members = 3;
   std::string storage_class, storage_size = "10Gi";
   bool keep_data = true;  // when the Cluster is deleted
+  SnapshotSite snapshots;
   std::chrono::seconds soak{30}, progress_deadline{300};
   std::string pod_range, service_range = "10.96.0.0/16", service_domain = "cluster.local";  // of the business cluster
   std::string endpoint;                                                                     // host that clients use; empty: service_address
@@ -47,6 +55,8 @@ struct Site {
   std::string member(std::int64_t i) const { return child("etcd") + "-" + std::to_string(i); }
   // The stable name of a member; pods know its address by hostAliases, so that nothing waits for the meta cluster's DNS.
   std::string member_host(std::int64_t i) const { return member(i) + "." + child("etcd") + "." + name_space + ".svc"; }
+  std::string client_url(std::int64_t i) const { return "https://" + member_host(i) + ":2379"; }
+  std::string peer_url(std::int64_t i) const { return "https://" + member_host(i) + ":2380"; }
   const std::string& client_endpoint() const { return endpoint.empty() ? service_address : endpoint; }
   std::string server_url(std::string_view host) const;
   bool has_addresses() const;

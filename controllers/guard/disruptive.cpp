@@ -84,10 +84,19 @@ bool is_enrolment(const Action& a) {
   return starts_with(name, names::token_secret({})) || starts_with(name, names::hand_over_secret({}));
 }
 
+// Only annotations of it are written.
+bool annotates(const Action& a) {
+  if (a.verb != Verb::merge_patch || !a.subresource.empty()) return false;
+  const auto body = json::parse(a.body, nullptr, false);
+  if (!body.is_object() || body.size() != 1 || !body.contains("metadata") || !body["metadata"].is_object()) return false;
+  return body["metadata"].size() == 1 && body["metadata"].contains("annotations");
+}
+
 }  // namespace
 
 bool disruptive(const Action& a) {
   const auto kind = a.kind->resource->plural;
+  if (kind == "pods") return !annotates(a);
   if (kind == "nodes") return !a.subresource.empty() || node_patch_disturbs(a);
   if (kind == "hostassignments") return !(a.subresource == "status");
   if (kind == "hosts") return a.verb == Verb::remove;
@@ -96,7 +105,7 @@ bool disruptive(const Action& a) {
     return a.verb != Verb::apply && a.verb != Verb::remove;
   // Children of a Hosted control plane. Making one disturbs nobody, taking one away does, and so does what restarts its pods.
   if (kind == "deployments" || kind == "statefulsets") return a.verb != Verb::create;
-  if (kind == "services" || kind == "networkpolicies" || kind == "poddisruptionbudgets")
+  if (kind == "services" || kind == "networkpolicies" || kind == "poddisruptionbudgets" || kind == "persistentvolumeclaims")
     return a.verb != Verb::create && a.verb != Verb::apply;
   // Keys: only what is made for a known place (Action::making); a CA's steps are each safe by themselves
   // (controllers/cluster/rotation.hpp).

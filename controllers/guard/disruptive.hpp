@@ -1,6 +1,6 @@
 // Which writes of loops can disturb what runs: the actor refuses them without a granted permit (reconcile/run/actor.hpp). Pure.
 //
-//   pods             evictions and deletions
+//   pods             every write but of annotations
 //   nodes            deletion; taints that keep pods away or drive them off; whatever is neither a label, nor an annotation, nor the taking
 //                    off of a taint. A patch that takes off one of endstate's closing taints opens the node: other NoSchedule taints may
 //                    come with it, for no pod could come before.

@@ -40,6 +40,17 @@ TEST_CASE("what is done to pods disturbs, whatever it is", "[guard][disruptive]"
     CHECK(disruptive(of<reconcile::Pod>(verb)));
 }
 
+TEST_CASE("an annotation of a pod disturbs nobody; a label may take it out of a Service", "[guard][disruptive]") {
+  CHECK_FALSE(disruptive(of<reconcile::Pod>(Verb::merge_patch, R"({"metadata":{"annotations":{"a":null,"b":"c"}}})")));
+  for (const auto* body :
+       {R"({"metadata":{"labels":{"a":"b"}}})", R"({"metadata":{"annotations":{"a":"b"},"labels":{"a":"b"}}})",
+        R"({"metadata":{"annotations":{}},"spec":{}})", R"({"metadata":{"annotations":{},"finalizers":[]}})", "[]", "{}"})
+    CHECK(disruptive(of<reconcile::Pod>(Verb::merge_patch, body)));
+  CHECK(disruptive(of<reconcile::Pod>(Verb::merge_patch, R"({"metadata":{"annotations":{}}})", "status")));
+  CHECK(disruptive(of<reconcile::PersistentVolumeClaim>(Verb::remove)));
+  CHECK_FALSE(disruptive(of<reconcile::PersistentVolumeClaim>(Verb::create)));
+}
+
 TEST_CASE("what a host may do is not changed without a permit; what its agent said may be", "[guard][disruptive]") {
   for (const auto verb : {Verb::create, Verb::apply, Verb::update, Verb::merge_patch, Verb::json_patch, Verb::remove})
     CHECK(disruptive(of<api::HostAssignment>(verb)));

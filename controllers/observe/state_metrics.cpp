@@ -189,6 +189,29 @@ Family count_hosts(const Records& in) {
   return out;
 }
 
+// Times, not ages: an alert subtracts. A CA and a leaf are named as status names them.
+struct HostedFamilies {
+  Family certificates{"certificate_expiry_timestamp_seconds",
+                      "When a certificate of a Hosted control plane ends, by its Secret without the Cluster's name.",
+                      {"namespace", "cluster", "certificate"}};
+  Family snapshots{"etcd_snapshot_timestamp_seconds",
+                   "When the newest snapshot of a Hosted control plane's etcd was begun; no series: there is none.",
+                   {"namespace", "cluster"}};
+};
+
+void count_hosted(const Records& in, HostedFamilies& out) {
+  for (const auto& c : in.clusters) {
+    const std::string_view ns = c->metadata.name_space, name = c->metadata.name;
+    const auto& plane = c->status.control_plane;
+    for (const auto& certificate : plane.certificates)
+      if (is_set(certificate.not_after)) out.certificates.add({ns, name, certificate.name}, seconds(certificate.not_after));
+    reconcile::WallTime newest{};
+    if (plane.etcd)
+      for (const auto& s : plane.etcd->snapshots) newest = std::max(newest, s.time);
+    if (is_set(newest)) out.snapshots.add({ns, name}, seconds(newest));
+  }
+}
+
 struct ConditionFamilies {
   Family clusters{"cluster_condition",
                   "1: how the Cluster's condition stands: True, False or Unknown.",
@@ -207,7 +230,8 @@ void add_stalled(Family& out, std::string_view kind, const reconcile::ObjectMeta
 void count_conditions(const Records& in, ConditionFamilies& out) {
   for (const auto& c : in.clusters) {
     add_stalled(out.stalled, "Cluster", c->metadata, c->status.conditions);
-    for (const auto type : {api::condition::ready, api::condition::stalled, api::condition::connected, api::condition::machines_ready})
+    for (const auto type : {api::condition::ready, api::condition::stalled, api::condition::connected, api::condition::machines_ready,
+                            api::condition::control_plane_ready, api::condition::certificates_ready, api::condition::etcd_backed_up})
       if (const auto* condition = reconcile::find_condition(c->status.conditions, type))
         out.clusters.add({c->metadata.name_space, c->metadata.name, type, name_of(condition->status), condition->reason}, 1);
   }
@@ -229,6 +253,8 @@ std::vector<GaugeFamily> state_metrics(const Records& records) {
   for (const auto& s : records.sets) count_set(*s, sets);
   ConditionFamilies conditions;
   count_conditions(records, conditions);
+  HostedFamilies hosted;
+  count_hosted(records, hosted);
   auto hosts = count_hosts(records);
   std::vector<GaugeFamily> out;
   for (auto* f : {&machines.phases,
@@ -253,7 +279,9 @@ std::vector<GaugeFamily> state_metrics(const Records& records) {
                   &sets.checks,
                   &conditions.clusters,
                   &conditions.stalled,
-                  &conditions.reachable})
+                  &conditions.reachable,
+                  &hosted.certificates,
+                  &hosted.snapshots})
     out.push_back(std::move(f->out));
   return out;
 }

@@ -206,3 +206,27 @@ TEST_CASE("ten thousand machines are counted in milliseconds", "[observe]") {
   CHECK(flat(in)["machines{prod,hz,Running}"] == 10'000);
   CHECK(static_cast<double>(std::clock() - began) / CLOCKS_PER_SEC < 0.5);  // some 10 ms; under sanitizers much more
 }
+
+TEST_CASE("when certificates of a hosted control plane end, and of when its newest snapshot is", "[observe][hosted]") {
+  auto c = named<api::Cluster>("hz");
+  c.status.control_plane.certificates = {{.name = "apiserver", .not_after = t0 + 24h, .fingerprints = {}},
+                                         {.name = "sa", .not_after = {}, .fingerprints = {"k"}}};
+  Records records;
+  records.clusters = {ref(c)};
+  auto found = flat(records);
+  CHECK(found.at("certificate_expiry_timestamp_seconds{prod,hz,apiserver}") == 1'700'086'400);
+  CHECK_FALSE(found.contains("certificate_expiry_timestamp_seconds{prod,hz,sa}"));  // signing keys don't end
+  CHECK_FALSE(found.contains("etcd_snapshot_timestamp_seconds{prod,hz}"));
+  api::EtcdStatus etcd;
+  for (const auto age : {2h, 1h, 3h}) {
+    api::EtcdSnapshot snapshot;
+    snapshot.time = t0 - age;
+    etcd.snapshots.push_back(snapshot);
+  }
+  c.status.control_plane.etcd = etcd;
+  condition(c.status.conditions, "EtcdBackedUp", no, "SnapshotFailed");
+  records.clusters = {ref(c)};
+  found = flat(records);
+  CHECK(found.at("etcd_snapshot_timestamp_seconds{prod,hz}") == 1'699'996'400);
+  CHECK(found.at("cluster_condition{prod,hz,EtcdBackedUp,False,SnapshotFailed}") == 1);
+}

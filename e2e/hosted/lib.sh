@@ -28,7 +28,7 @@ released() { [[ $(status '.status.controlPlane.packageVersion') == "$1" ]] && re
 rolled_back() { [[ $(status '.status.controlPlane.rejectedPackageVersion // ""') == "$1" && $(status '.status.history[-1].result') == RolledBack ]] && ready; }
 stalled() { [[ $(status '.status.conditions[] | select(.type == "Stalled") | select(.status == "True") | .reason') == "$1" ]]; }
 not_stalled() { status 'any(.status.conditions[]; .type == "Stalled" and .status == "False")'; }
-gone() { [[ -z $(k get clusters.endstate.dev,deployments,statefulsets,services,poddisruptionbudgets,networkpolicies,secrets,persistentvolumeclaims -l "endstate.dev/cluster-name=$1" -o name) ]] && ! k get "clusters.endstate.dev/$1"; }
+gone() { [[ -z $(k get clusters.endstate.dev,deployments,statefulsets,services,poddisruptionbudgets,networkpolicies,secrets,persistentvolumeclaims,jobs -l "endstate.dev/cluster-name=$1" -o name) ]] && ! k get "clusters.endstate.dev/$1"; }
 issuer() { openssl x509 -noout -issuer -in <(k get secret "$business-etcd-server" -o jsonpath='{.data.tls\.crt}' | base64 -d); }
 fingerprints() { status ".status.controlPlane.certificates[] | select(.name == \"$1\") | .fingerprints | length"; }
 

@@ -46,7 +46,7 @@ write_kubelet() {
   cat >"$RUN_DIR/kubelet.yaml" <<YAML
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
-address: 127.0.0.1
+address: $gateway # the API server asks here for a pod's log
 port: $((PORT_BASE + 250))
 healthzPort: $((PORT_BASE + 248))
 authentication: {anonymous: {enabled: false}, webhook: {enabled: false}, x509: {clientCAFile: "$PKI/ca.crt"}}
@@ -74,7 +74,7 @@ start_kubelet() {
   (umask 077 && make_certificate node ca /O=system:nodes/CN=system:node:$node "DNS:$node,IP:127.0.0.1")
   write_kubeconfig "$RUN_DIR/kubelet.kubeconfig" node "$server"
   is_running kubelet || start_process kubelet "$node_bin/kubelet" --config="$RUN_DIR/kubelet.yaml" --kubeconfig="$RUN_DIR/kubelet.kubeconfig" \
-    --root-dir="$RUN_DIR/kubelet" --cert-dir="$RUN_DIR/kubelet/pki" --hostname-override="$node" --v=1
+    --root-dir="$RUN_DIR/kubelet" --cert-dir="$RUN_DIR/kubelet/pki" --hostname-override="$node" --node-ip="$gateway" --v=1
   await_process kubelet 60 curl -sf --max-time 2 "http://127.0.0.1:$((PORT_BASE + 248))/healthz"
 }
 

@@ -18,6 +18,8 @@ source "$ROOT/e2e/hosted/lib.sh"
 source "$ROOT/e2e/hosted/world.sh"
 # shellcheck source=e2e/hosted/trouble.sh
 source "$ROOT/e2e/hosted/trouble.sh"
+# shellcheck source=e2e/hosted/etcd.sh
+source "$ROOT/e2e/hosted/etcd.sh"
 cd "$ROOT"
 ((EUID == 0)) || fail "the lane hosted runs pods on this machine: as root"
 
@@ -98,6 +100,7 @@ isolation() {
   local own='endstate.dev/cluster-name: three, endstate.dev/component: apiserver' other='endstate.dev/cluster-name: one, endstate.dev/component: apiserver'
   connects "app: anybody" "$api" 6443 || fail "the API server can't be reached"
   connects "$own" "$etcd" 2379 || fail "the API server's pods can't reach their etcd"
+  connects 'endstate.dev/cluster-name: three, endstate.dev/component: etcd-job' "$etcd" 2379 || fail "the Jobs at etcd can't reach it"
   ! connects "app: anybody" "$etcd" 2379 || fail "anybody reaches etcd"
   ! connects "$other" "$etcd" 2379 || fail "the neighbour's API server reaches etcd"
   ok "etcd: its own API server connects; another pod and the neighbour's API server are blocked"
@@ -116,6 +119,7 @@ releases() {
   await 60 "its add-ons follow: what the new version doesn't have is taken away" addons_follow
   judge "while it was released" 2
   start_prober
+  snapshot_was_before good
   release bad
   await 300 "a broken release (a flag that kube-apiserver refuses): rolled back by itself" rolled_back bad
   judge "while it failed and was rolled back" 2
@@ -156,7 +160,9 @@ put_back
 lost_ca
 full_disk
 operator_killed
+member_lost
 rotation
+restore
 deletion
 ! operator_logs | grep -E 'level=error|panic' || fail "the operator's log holds errors"
 ! operator_metrics | grep -E '^endstate_unguarded_total' || fail "something disruptive went out without a permit"

@@ -37,7 +37,8 @@ secret_as_operator() { # NAME [TYPE]: dry, so that nothing is left
   printf 'apiVersion: v1\nkind: Secret\nmetadata: {name: %s, namespace: default, annotations: {kubernetes.io/service-account.name: default}}\ntype: %s\n' "$1" "${2:-Opaque}" |
     kubectl_admin --as="$operator" --as-group=system:serviceaccounts --as-group=system:authenticated create --dry-run=server -f -
 }
-hosted_rights=("patch deployments.apps" "create statefulsets.apps" "list services" "create poddisruptionbudgets.policy" "create networkpolicies.networking.k8s.io")
+hosted_rights=("patch deployments.apps" "create statefulsets.apps" "list services" "create poddisruptionbudgets.policy" "create networkpolicies.networking.k8s.io"
+  "create persistentvolumeclaims" "list jobs.batch" "patch pods" "get pods --subresource=log")
 for what in "${hosted_rights[@]}"; do
   # shellcheck disable=SC2086 # two words
   may_not $operator $what -n default

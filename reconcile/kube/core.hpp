@@ -147,18 +147,42 @@ struct Running {
 consteval auto describe(const Running*) {
   return object("A container that runs.", field<&Running::started_at>("startedAt", "Since when."));
 }
+struct Waiting {
+  Text reason, message;
+  friend bool operator==(const Waiting&, const Waiting&) = default;
+};
+consteval auto describe(const Waiting*) {
+  return object("A container that isn't started yet, or not again.",
+                field<&Waiting::reason>("reason", "Why: CrashLoopBackOff, ImagePullBackOff, ..."),
+                field<&Waiting::message>("message", "Why, for people."));
+}
+struct Terminated {
+  std::int64_t exit_code = 0;
+  Text reason, message;
+  WallTime finished_at{};
+  friend bool operator==(const Terminated&, const Terminated&) = default;
+};
+consteval auto describe(const Terminated*) {
+  using S = Terminated;
+  return object("A container that has ended.", field<&S::exit_code>("exitCode", "How.", {.required = true}),
+                field<&S::reason>("reason", "Why."), field<&S::message>("message", "Its last words, where its pod asks for them."),
+                field<&S::finished_at>("finishedAt", "When."));
+}
 struct ContainerState {
   std::optional<Running> running;
+  std::optional<Waiting> waiting;
+  std::optional<Terminated> terminated;
   friend bool operator==(const ContainerState&, const ContainerState&) = default;
 };
 consteval auto describe(const ContainerState*) {
-  return object("Where a container is.", field<&ContainerState::running>("running", "It runs."));
+  return object("Where a container is.", field<&ContainerState::running>("running", "It runs."),
+                field<&ContainerState::waiting>("waiting", "It waits."), field<&ContainerState::terminated>("terminated", "It has ended."));
 }
 struct ContainerStatus {
   Text name, image, image_id, container_id;
   std::optional<bool> ready, started;
   std::optional<std::int64_t> restart_count;
-  ContainerState state;
+  ContainerState state, last_state;
   friend bool operator==(const ContainerStatus&, const ContainerStatus&) = default;
 };
 consteval auto describe(const ContainerStatus*) {
@@ -167,14 +191,15 @@ consteval auto describe(const ContainerStatus*) {
                 field<&ContainerStatus::container_id>("containerID", "The runtime's name for it."),
                 field<&ContainerStatus::ready>("ready", "It is ready."), field<&ContainerStatus::started>("started", "It has started."),
                 field<&ContainerStatus::restart_count>("restartCount", "How often it was started again."),
-                field<&ContainerStatus::state>("state", "Where it is."));
+                field<&ContainerStatus::state>("state", "Where it is."),
+                field<&ContainerStatus::last_state>("lastState", "Where it was before it was last started."));
 }
 
 struct PodStatus {
   Text phase, reason, message, host_ip, pod_ip;
   WallTime start_time{};
   std::vector<PodCondition> conditions;
-  std::vector<ContainerStatus> container_statuses;
+  std::vector<ContainerStatus> container_statuses, init_container_statuses;
   friend bool operator==(const PodStatus&, const PodStatus&) = default;
 };
 consteval auto describe(const PodStatus*) {
@@ -183,7 +208,8 @@ consteval auto describe(const PodStatus*) {
                 field<&PodStatus::host_ip>("hostIP", "Its node's address."), field<&PodStatus::pod_ip>("podIP", "Its address."),
                 field<&PodStatus::start_time>("startTime", "When its kubelet took it."),
                 field<&PodStatus::conditions>("conditions", "Its conditions.", {.list_key = "type"}),
-                field<&PodStatus::container_statuses>("containerStatuses", "Its containers.", {.list_key = "name"}));
+                field<&PodStatus::container_statuses>("containerStatuses", "Its containers.", {.list_key = "name"}),
+                field<&PodStatus::init_container_statuses>("initContainerStatuses", "What it runs first.", {.list_key = "name"}));
 }
 
 struct Pod {
@@ -249,12 +275,14 @@ constexpr Resource resource(const Lease*) { return {"coordination.k8s.io", "v1",
 struct JobStatus {
   std::vector<Condition> conditions;  // Complete, Failed, Suspended, ...
   std::int64_t active = 0, succeeded = 0, failed = 0;
+  WallTime completion_time{};
   friend bool operator==(const JobStatus&, const JobStatus&) = default;
 };
 consteval auto describe(const JobStatus*) {
   return object("How a job is.", field<&JobStatus::conditions>("conditions", "Its conditions.", {.list_key = "type"}),
                 field<&JobStatus::active>("active", "Pods that run."), field<&JobStatus::succeeded>("succeeded", "Pods that succeeded."),
-                field<&JobStatus::failed>("failed", "Pods that failed."));
+                field<&JobStatus::failed>("failed", "Pods that failed."),
+                field<&JobStatus::completion_time>("completionTime", "When it succeeded."));
 }
 struct Job {
   ObjectMeta metadata;

@@ -79,6 +79,18 @@ consteval auto describe(const PodDisruptionBudget*) {
 }
 constexpr Resource resource(const PodDisruptionBudget*) { return {"policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", true}; }
 
+struct PersistentVolumeClaim {
+  ObjectMeta metadata;
+  Json spec;
+  friend bool operator==(const PersistentVolumeClaim&, const PersistentVolumeClaim&) = default;
+};
+consteval auto describe(const PersistentVolumeClaim*) {
+  using T = PersistentVolumeClaim;
+  return object("A wish for a volume.", field<&T::metadata>("metadata", "Standard object metadata."),
+                field<&T::spec>("spec", "What it should be."));
+}
+constexpr Resource resource(const PersistentVolumeClaim*) { return {"", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", true}; }
+
 struct SecretCertificates {
   Text certificate, trusted, next;
   friend bool operator==(const SecretCertificates&, const SecretCertificates&) = default;

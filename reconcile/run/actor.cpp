@@ -175,7 +175,7 @@ class Actor::Pass : public std::enable_shared_from_this<Pass> {
     Result<std::string> body = given;
     switch (a.verb) {
       case Verb::apply: c.query = apply_query(order_.field_manager); break;
-      case Verb::remove: body = delete_options(a.uid.view(), version); break;
+      case Verb::remove: body = delete_options(a.uid.view(), version, "Background"); break;  // a Job of batch/v1 would leave its pods
       case Verb::merge_patch: body = with_preconditions(given, a.uid.view(), version); break;
       case Verb::json_patch: body = with_tests(given, a.uid.view(), version); break;
       default: break;

@@ -1,0 +1,55 @@
+# shellcheck shell=bash
+# Stories of e2e/hosted/run.sh about etcd: snapshots, a member that loses its data, a restore. To be sourced after world.sh.
+
+# snapshot_was_before VERSION: one was taken for its release, and checked.
+snapshot_was_before() {
+  status "any(.status.controlPlane.etcd.snapshots[]; .before == \"$1\" and .revision > 0 and .bytes > 0)" >/dev/null || fail "no snapshot before the release of $1"
+  status '.status.conditions[] | select(.type == "EtcdBackedUp") | .status == "True"' >/dev/null || fail "EtcdBackedUp isn't True"
+  ok "a snapshot of etcd was taken before the release of $1: $(status "[.status.controlPlane.etcd.snapshots[] | select(.before == \"$1\")][-1] | \"revision \\(.revision), \\(.bytes) bytes\"")"
+}
+
+# The disk under one member is emptied while a client writes.
+member_lost() {
+  local volume before
+  before=$(member_ids)
+  volume=$(k get pvc data-three-etcd-1 -o jsonpath='{.spec.volumeName}')
+  start_prober
+  rm -rf "$RUN_DIR/volumes/${volume#volume-}"/*
+  k delete pod three-etcd-1 --grace-period=0 --force >/dev/null 2>&1
+  await 300 "a member's data is killed: removed, added as a learner, promoted" made_anew "$before"
+  judge "while the member was made anew" 5
+  [[ -z $(k get pods -l endstate.dev/component=etcd -o json | jq '.items[].metadata.annotations["endstate.dev/initial-cluster"] // empty') ]] ||
+    fail "a member may still begin without data"
+}
+# As a Job printed them.
+member_ids() {
+  k exec three-etcd-0 -- etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/kubernetes/pki/ca.crt --cert=/etc/kubernetes/pki/peer-client.crt \
+    --key=/etc/kubernetes/pki/peer-client.key member list --write-out=json | jq -c '[.members[] | select(.isLearner | not) | .ID] | sort'
+}
+made_anew() {
+  [[ $(k get job three-etcd-promote -o jsonpath='{.status.succeeded}') == 1 && $(k get statefulset three-etcd -o jsonpath='{.status.readyReplicas}') == 3 ]] &&
+    ready && [[ $(member_ids) != "$1" && $(member_ids | jq length) == 3 ]]
+}
+
+# The commands of docs/restore-etcd.md, as they stand there.
+restore() {
+  local since snapshot
+  b create configmap kept -n default >/dev/null
+  since=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+  k patch clusters.endstate.dev three --type merge -p '{"spec":{"controlPlane":{"etcd":{"snapshots":{"intervalSeconds":60}}}}}' >/dev/null
+  await 180 "a snapshot on schedule" newer_snapshot "$since"
+  snapshot=$(status '.status.controlPlane.etcd.snapshots | max_by(.time) | .name')
+  k patch clusters.endstate.dev three --type merge -p '{"spec":{"controlPlane":{"etcd":{"snapshots":{"intervalSeconds":3600}}}}}' >/dev/null
+  b delete configmap kept -n default >/dev/null
+  b create configmap later -n default >/dev/null
+  (
+    kubectl() { kubectl_admin "$@"; }
+    eval "$(awk '/^```sh$/ { on = 1; next } /^```$/ { on = 0 } on' docs/restore-etcd.md |
+      sed "s#^namespace=.*#namespace=prod cluster=three snapshot=$snapshot tools=endstate.local/shell:1#")"
+  ) >"$RUN_DIR/restore.log" 2>&1 || fail "docs/restore-etcd.md: $(<"$RUN_DIR/restore.log")"
+  await 240 "etcd restored by the commands of docs/restore-etcd.md: Ready again" ready
+  await 30 "what was deleted after the snapshot is there again" b get configmap kept -n default
+  ! b get configmap later -n default >/dev/null 2>&1 || fail "what was created after the snapshot is still there"
+  ok "what was created after the snapshot is gone"
+}
+newer_snapshot() { status ".status.controlPlane.etcd.snapshots | any(.time > \"$1\" and .revision > 0)"; }
