@@ -26,7 +26,7 @@ std::chrono::nanoseconds retry_after(int failures) {
 
 }  // namespace
 
-Certificate::Certificate(reconcile::Env& env, Identity& identity, CertificateOptions options, std::function<std::string()> by,
+Certificate::Certificate(reconcile::Env& env, Identity& identity, CertificateOptions options, std::function<std::optional<std::string>()> by,
                          std::function<void()> changed, reconcile::Log log)
     : env_(env), identity_(identity), options_(std::move(options)), by_(std::move(by)), changed_(std::move(changed)), log_(std::move(log)) {}
 
@@ -74,7 +74,7 @@ void Certificate::plan() {
 
 void Certificate::ask() {
   const auto by = by_();
-  if (by.empty()) return again(5s, &Certificate::plan);  // a token, or a hand-over, must come first
+  if (!by) return again(5s, &Certificate::plan);  // a token, or a hand-over, must come first
   auto key = identity_.pem(options_.name + ".next");
   if (!key) return failed("read the key", key.error().message);
   auto name = key->empty() ? Result<std::string>(fail(Code::not_found, "")) : fingerprint(*key);
@@ -98,7 +98,7 @@ void Certificate::ask() {
                   {"signerName", v1alpha1::enrolment::client_signer},
                   {"expirationSeconds", options_.life.count()},
                   {"usages", {"digital signature", "client auth"}}};
-  Call call{.cluster = by,
+  Call call{.cluster = *by,
             .verb = Verb::create,
             .resource = &reconcile::resource_of<CertificateSigningRequest>,
             .query = "fieldManager=endstate-agent",
@@ -116,9 +116,9 @@ void Certificate::asked(Result<void> end) {
 
 void Certificate::look() {
   const auto by = by_();
-  if (by.empty()) return again(5s, &Certificate::plan);
+  if (!by) return again(5s, &Certificate::plan);
   auto body = std::make_shared<std::string>();
-  Call call{.cluster = by, .verb = Verb::get, .resource = &reconcile::resource_of<CertificateSigningRequest>, .name = request_};
+  Call call{.cluster = *by, .verb = Verb::get, .resource = &reconcile::resource_of<CertificateSigningRequest>, .name = request_};
   call_ = env_.call(
       std::move(call), [body](std::string_view frame) { body->assign(frame); },
       [this, body](Result<void> end) { looked(std::move(end), *body); });

@@ -24,9 +24,9 @@ struct CertificateOptions {
 
 class Certificate {
  public:
-  // `by`: the connection to ask through, while there is no certificate (a token's) or to renew it (its own); empty: none now.
+  // `by`: the connection to ask through, while there is no certificate (a token's) or to renew it (its own); nullopt: none now.
   // `changed`: there is a new one.
-  Certificate(reconcile::Env& env, Identity& identity, CertificateOptions options, std::function<std::string()> by, std::function<void()> changed,
+  Certificate(reconcile::Env& env, Identity& identity, CertificateOptions options, std::function<std::optional<std::string>()> by, std::function<void()> changed,
               reconcile::Log log);
   Certificate(const Certificate&) = delete;
   Certificate& operator=(const Certificate&) = delete;
@@ -50,7 +50,7 @@ class Certificate {
   reconcile::Env& env_;
   Identity& identity_;
   CertificateOptions options_;
-  std::function<std::string()> by_;
+  std::function<std::optional<std::string>()> by_;
   std::function<void()> changed_;
   reconcile::Log log_;
 

@@ -73,9 +73,9 @@ void Enrolment::connect(const std::string& connection, const std::string& kubeco
 // ---- certificate 1 ----
 
 // A token that was brought is newer than what there is: the host is to enrol again.
-std::string Enrolment::ask_for_host() {
+std::optional<std::string> Enrolment::ask_for_host() {
   if (!file_.token.empty()) return std::string(by_token);
-  return is_enrolled() ? std::string(meta) : std::string();
+  return is_enrolled() ? std::optional<std::string>(meta) : std::nullopt;
 }
 
 void Enrolment::host_certificate() {
@@ -177,10 +177,10 @@ void Enrolment::join() {
   agent_->start();
 }
 
-std::string Enrolment::ask_for_agent() {
+std::optional<std::string> Enrolment::ask_for_agent() {
   if (!agent_->pem().empty()) return business;
   if (!cluster_->token.empty()) return std::string(handed);
-  return cluster_->meta && is_enrolled() ? std::string(meta) : std::string();
+  return cluster_->meta && is_enrolled() ? std::optional<std::string>(meta) : std::nullopt;
 }
 
 void Enrolment::agent_certificate() {

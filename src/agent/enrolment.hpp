@@ -53,8 +53,8 @@ class Enrolment {
   const std::string& trouble() const { return host_.trouble(); }
 
  private:
-  std::string ask_for_host();
-  std::string ask_for_agent();
+  std::optional<std::string> ask_for_host();
+  std::optional<std::string> ask_for_agent();
   void host_certificate();
   void agent_certificate();
   void connect(const std::string& connection, const std::string& kubeconfig);

@@ -16,9 +16,11 @@
 #include "controllers/enrolment/loop.hpp"
 #include "controllers/enrolment/pki_token.hpp"
 #include "controllers/guard/disruptive.hpp"
+#include "reconcile/kube/certificates.hpp"
 #include "reconcile/kube/core.hpp"
 #include "reconcile/kube/credentials.hpp"
 #include "reconcile/kube/rbac.hpp"
+#include "reconcile/kube/url.hpp"
 #include "reconcile/kube/workloads.hpp"
 #include "reconcile/run/manager.hpp"
 #include "reconcile/sim/seeds.hpp"
@@ -51,7 +53,7 @@ class Front final : public SimServer {
 
   Reply serve(const Call& call) override {
     const auto who = authenticate();
-    if (!who) return {.result = reconcile::fail(reconcile::Code::unauthorized, "Unauthorized")};
+    if (!who) return {.result = reconcile::fail(reconcile::Code::forbidden, "Unauthorized")};
     if (!may(*who, call)) return {.result = reconcile::fail(reconcile::Code::forbidden, who->name + " may not " + std::string(verb_name(call.verb)))};
     if (call.verb != Verb::create || call.resource->plural != "certificatesigningrequests") return api_.serve(call);
     auto body = json::parse(call.body);
@@ -63,7 +65,7 @@ class Front final : public SimServer {
   }
   reconcile::Result<reconcile::Handle> serve_watch(const Call& call, Push push, End end) override {
     const auto who = authenticate();
-    if (!who) return reconcile::fail(reconcile::Code::unauthorized, "Unauthorized");
+    if (!who) return reconcile::fail(reconcile::Code::forbidden, "Unauthorized");
     if (!may(*who, call)) return reconcile::fail(reconcile::Code::forbidden, who->name + " may not watch");
     return api_.serve_watch(call, std::move(push), std::move(end));
   }
@@ -113,7 +115,9 @@ class Front final : public SimServer {
 // The agent's way out: what it connects to is found by the address, and known by the credentials.
 class HostEnv final : public reconcile::Env {
  public:
-  HostEnv(SimWorld& world, SimApi& meta, SimApi& business, reconcile::SimFaults faults) : sim(world, "agent", faults), world_(world), meta_(meta), business_(business) {}
+  using Fronts = std::vector<std::unique_ptr<Front>>;  // outlive it: what a killed process has sent still arrives
+  HostEnv(SimWorld& world, SimApi& meta, SimApi& business, Fronts& fronts, reconcile::SimFaults faults)
+      : sim(world, "agent", faults), world_(world), meta_(meta), business_(business), fronts_(fronts) {}
   reconcile::Now now() const override { return sim.now(); }
   std::uint64_t random() override { return sim.random(); }
   reconcile::Handle at(reconcile::MonoTime when, std::function<void()> task) override { return sim.at(when, std::move(task)); }
@@ -139,7 +143,7 @@ class HostEnv final : public reconcile::Env {
  private:
   SimWorld& world_;
   SimApi &meta_, &business_;
-  std::vector<std::unique_ptr<Front>> fronts_;
+  Fronts& fronts_;
 };
 
 // kube-controller-manager's signer.
@@ -232,9 +236,9 @@ struct Rig : Machine {
   }
   void bring(const std::string& token) {  // as endstate-agent --enrol does
     const auto h = host();
-    Identity identity(*h);
-    REQUIRE(identity.remove("host.pem"));
-    REQUIRE(identity.store(EnrolmentFile{.host_uid = uid, .name_space = "default", .host = "h1", .token = token, .server = {.address = "https://meta:6443", .ca = {}, .tls_server_name = {}, .proxy = {}}}));
+    Identity files(*h);
+    REQUIRE(files.remove("host.pem"));
+    REQUIRE(files.store(EnrolmentFile{.host_uid = uid, .name_space = "default", .host = "h1", .token = token, .server = {.address = "https://meta:6443", .ca = {}, .tls_server_name = {}, .proxy = {}}}));
   }
   void claim(const std::string& cluster) {
     create<v1alpha1::Machine>(meta, "default", {{"metadata", {{"name", "m-" + cluster}}}, {"spec", {{"clusterName", cluster}}}});
@@ -257,7 +261,7 @@ struct Rig : Machine {
     fault = host();
     identity_host = host();
     engine = std::make_unique<Engine>(*fault, settings());
-    env = std::make_unique<HostEnv>(world, meta, business, faults);
+    env = std::make_unique<HostEnv>(world, meta, business, fronts, faults);
     identity = std::make_unique<Identity>(*identity_host);
     agent = std::make_unique<Agent>(*env, *engine, AgentOptions{.host_uid = uid, .identity = "h1", .version = "1", .capacity = {}}, reconcile::seed_log("agent"));
     const auto file = identity->enrolment();
@@ -310,6 +314,7 @@ struct Rig : Machine {
 
   SimWorld world;
   SimApi meta, business;
+  HostEnv::Fronts fronts;
   std::string kubeconfig, uid;
   std::chrono::seconds life = std::chrono::hours(24 * 30);
   reconcile::MonoTime next_sign{};
@@ -333,7 +338,7 @@ TEST_CASE("a host enrols, is claimed, works, is released, and is claimed by anot
   CHECK(r.mode(folder) == 0700);
   CHECK(r.mode(folder + "/host.pem") == 0600);
   CHECK(r.mode(folder + "/enrolment.json") == 0600);
-  CHECK(get(r.at(folder + "/enrolment.json")).find("\"token\"") == std::string::npos);
+  REQUIRE(r.until([&] { return get(r.at(folder + "/enrolment.json")).find("\"token\"") == std::string::npos; }));
   CHECK(get(r.at(folder + "/host.next")).empty());
 
   std::vector<std::string> way{"far", "own", "far"};
