@@ -36,7 +36,8 @@ inline constexpr std::string_view wanted = "endstate.dev/enrol";
 // Of the two Secrets: the token's public part, its end, whether its API server knows it; which wish, which claim it is for.
 inline constexpr std::string_view token_id = "endstate.dev/token-id";
 inline constexpr std::string_view token_expires = "endstate.dev/token-expires";
-inline constexpr std::string_view published = "endstate.dev/published";
+inline constexpr std::string_view published = "endstate.dev/published";  // true; withdrawn: it has had its time
+inline constexpr std::string_view used_at = "endstate.dev/token-used-at";  // when it had become a certificate, as the operator saw it
 inline constexpr std::string_view claimed_by = "endstate.dev/machine-uid";
 inline constexpr std::string_view cluster = "endstate.dev/cluster";  // "<namespace>/<name>"
 inline constexpr std::string_view enrolled =
@@ -50,6 +51,8 @@ inline constexpr std::string_view kubeconfig_key = "value";
 inline constexpr std::string_view token_key = "token";
 
 inline constexpr std::chrono::seconds token_life{3600};
+// A used token is good for fetching its certificate, and for nothing else; so long.
+inline constexpr std::chrono::seconds used_token_life{600};
 }  // namespace enrolment
 
 namespace condition {

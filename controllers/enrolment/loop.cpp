@@ -1,6 +1,7 @@
 #include "controllers/enrolment/loop.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 
 #include "apis/v1alpha1/enrolment.hpp"
@@ -48,12 +49,22 @@ void add_requests(const View& view, const std::string& connection, const std::st
     in.requests.push_back({.connection = connection, .object = std::move(r), .facts = {}, .trouble = {}});
 }
 
-// By creation: of two who come with one token the first has it.
-void keep_oldest(std::vector<Request>& all) {
-  std::stable_sort(all.begin(), all.end(), [](const Request& a, const Request& b) {
-    return a.object->metadata.creation_timestamp.value_or(WallTime{}) < b.object->metadata.creation_timestamp.value_or(WallTime{});
-  });
-  if (all.size() > max_requests) all.resize(max_requests);
+// What waits, the oldest first (of two who come with one token the first has it), and what was approved lately, by which a token is known to
+// be used. What was denied is nobody's business any more: a host can't crowd out its own good requests by bad ones.
+void keep(std::vector<Request>& all) {
+  const auto made = [](const Request& r) { return r.object->metadata.creation_timestamp.value_or(WallTime{}); };
+  std::stable_sort(all.begin(), all.end(), [&](const Request& a, const Request& b) { return made(a) < made(b); });
+  std::vector<Request> waiting, approved;
+  for (auto& r : all) {
+    if (is_pending(*r.object)) {
+      if (waiting.size() < max_requests) waiting.push_back(std::move(r));
+    } else if (is_approved(*r.object)) {
+      approved.push_back(std::move(r));
+    }
+  }
+  if (approved.size() > max_requests) approved.erase(approved.begin(), approved.end() - static_cast<std::ptrdiff_t>(max_requests));
+  all = std::move(approved);
+  std::move(waiting.begin(), waiting.end(), std::back_inserter(all));
 }
 
 void read_claim(const reconcile::Snapshot& s, Input& in) {
@@ -146,7 +157,7 @@ std::function<reconcile::Plan()> EnrolmentLoop::observe(const reconcile::Snapsho
     if (in.assignment && connection == in.connection)
       add_requests(s.view, connection, std::string(node_mark) + in.assignment->spec.node_name, in);
   }
-  keep_oldest(in.requests);
+  keep(in.requests);
   if (!is_managed(*in.host) && !in.token && !in.hand_over && in.requests.empty()) return nullptr;
   return [in = std::move(in)]() mutable {
     read_facts(in);

@@ -135,20 +135,23 @@ Action hand_over(const Input& in, std::string_view enrolled, WallTime now, std::
   return a;
 }
 
-Action mark_published(const Secret& secret, std::uint8_t stage) {
+Action annotate(const Secret& secret, std::string_view key, std::string_view value, std::uint8_t stage, std::string why) {
   Action a{.verb = Verb::merge_patch,
            .kind = &kind_of<Secret>,
            .cluster = {},
            .name_space = secret.metadata.name_space,
            .name = secret.metadata.name};
   json body;
-  body["metadata"]["annotations"][std::string(names::published)] = "true";
+  body["metadata"]["annotations"][std::string(key)] = value;
   a.body = body.dump();
   a.uid = secret.metadata.uid;
   a.resource_version = secret.metadata.resource_version;
   a.stage = stage;
-  a.why = "its token is known now";
+  a.why = std::move(why);
   return a;
+}
+Action mark_published(const Secret& secret, std::uint8_t stage) {
+  return annotate(secret, names::published, "true", stage, "its token is known now");
 }
 
 Action remove_secret(const Secret& secret, std::uint8_t stage, std::string why) {
@@ -236,6 +239,7 @@ std::string token_user(const Secret* secret) {
 std::optional<WallTime> token_end(const Secret& secret) {
   return reconcile::parse_rfc3339(secret.metadata.annotations.get(names::token_expires));
 }
+std::optional<WallTime> token_used(const Secret& secret) { return reconcile::parse_rfc3339(secret.metadata.annotations.get(names::used_at)); }
 bool is_published(const Secret& secret) { return secret.metadata.annotations.get(names::published) == "true"; }
 
 }  // namespace endstate::enrolment

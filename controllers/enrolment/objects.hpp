@@ -14,6 +14,7 @@ Action meta_role(const api::Host& host, std::uint8_t stage);  // reads its Host 
 Action meta_binding(const api::Host& host, std::uint8_t stage);
 Action enrolment_secret(const api::Host& host, std::string_view wish, WallTime now, std::uint8_t stage);
 Action hand_over(const Input& in, std::string_view enrolled, WallTime now, std::uint8_t stage);
+Action annotate(const reconcile::Secret& secret, std::string_view key, std::string_view value, std::uint8_t stage, std::string why);
 Action mark_published(const reconcile::Secret& secret, std::uint8_t stage);
 Action remove_secret(const reconcile::Secret& secret, std::uint8_t stage, std::string why);
 
@@ -33,6 +34,7 @@ Action decide(const Request& request, bool approve, std::string_view reason, std
 // What stands in the annotations of one of the two Secrets.
 std::string token_user(const reconcile::Secret* secret);  // as an API server knows it; empty: no secret, or no token
 std::optional<WallTime> token_end(const reconcile::Secret& secret);
+std::optional<WallTime> token_used(const reconcile::Secret& secret);
 bool is_published(const reconcile::Secret& secret);
 
 }  // namespace endstate::enrolment

@@ -104,12 +104,23 @@ class Planner {
          "CertificateSigningRequest " + r.object->metadata.name.str() + " is denied: " + why);
   }
 
-  // Whether the token of that Secret has become a certificate.
-  bool is_used(const reconcile::Secret* secret, const std::string& connection) const {
+  // Whether the token of that Secret has become a certificate. Whoever asked with it must still fetch that with it, and may be slow or dead for
+  // a while: so it is taken away some time later. Meanwhile it is good for nothing else, as another key is refused.
+  bool is_used(const reconcile::Secret* secret, const std::string& connection) {
     const auto user = token_user(secret);
-    return !user.empty() && std::any_of(in_.requests.begin(), in_.requests.end(), [&](const Request& r) {
+    if (user.empty()) return false;
+    if (token_used(*secret)) return true;
+    const bool used = std::any_of(in_.requests.begin(), in_.requests.end(), [&](const Request& r) {
       return r.connection == connection && is_issued(*r.object) && r.object->spec.username == user;
     });
+    if (used) act(annotate(*secret, names::used_at, reconcile::format_rfc3339(now_), 1, "its token has become a certificate"));
+    return used;
+  }
+  // Its time is over; else it is looked at again then.
+  bool is_spent(const reconcile::Secret& secret) {
+    const auto end = token_used(secret).value_or(now_) + names::used_token_life;
+    if (now_ < end) again(end - now_);
+    return now_ >= end;
   }
 
   // ---- the token for the meta cluster ----
@@ -126,7 +137,7 @@ class Planner {
       if (phase_ == api::HostPhase::registered) phase_ = api::HostPhase::ready;
       if (!reconcile::is_true(host_.status.conditions, api::condition::enrolled))
         tell(false, api::reason::enrolled, "Enrol", "the host has its certificate");
-      close("the host has enrolled");
+      if (is_spent(*secret)) close("the host has enrolled");
     } else if (now_ >= end) {
       condition(api::condition::enrolled, ConditionStatus::false_, api::reason::enrolment_expired,
                 "its token was not used in time: kubectl endstate enrol " + host_.metadata.name.str() + " makes another");
@@ -202,7 +213,10 @@ class Planner {
     const bool issued = own ? has_certificate() : is_used(secret, in_.connection);
     if (own) return show_joined(issued);
     if (issued) {
-      if (valid(secret) && is_published(*secret)) act(withdraw_token(*secret, in_.connection, 1));
+      if (is_spent(*secret) && is_published(*secret)) {
+        act(withdraw_token(*secret, in_.connection, 1));
+        act(annotate(*secret, names::published, "withdrawn", 2, "its token has had its time"));
+      }
     } else if (!valid(secret)) {
       // Never used: another. An agent that is known there already has what it needs.
       if (!has_reported()) act(remove_secret(*secret, 2, "its token is over, and was not used"));

@@ -18,7 +18,7 @@ namespace endstate::enrolment {
 namespace api = v1alpha1;
 using reconcile::Ref, reconcile::Text, reconcile::WallTime;
 
-inline constexpr std::size_t max_requests = 32;  // of one host, in one pass; the oldest first
+inline constexpr std::size_t max_requests = 32;  // of one host that wait, and as many that were approved
 
 struct Request {
   std::string connection;
@@ -31,7 +31,7 @@ struct Input {
   reconcile::Now now;
   Ref<api::Host> host;
   Ref<reconcile::Secret> token, hand_over;  // the two Secrets; null: there is none
-  std::vector<Request> requests;            // sorted by creation
+  std::vector<Request> requests;            // those that wait by their creation
   // Of the Machine that has it; all empty while it is free, or while its cluster can't be seen.
   Text machine_uid;
   std::string cluster, connection;  // "<namespace>/<name>", and where that is

@@ -39,11 +39,26 @@ Agent::Agent(reconcile::Env& env, Engine& engine, AgentOptions options, reconcil
              [this](const reconcile::Ref<void>&, const reconcile::Ref<void>& after) {
                on_assignment(static_cast<const api::HostAssignment*>(after.get()));
              }),
-      reflector_(env, store_, pool_, own_assignment(options_.host_uid), {}, log_) {}
+      left_(env.now().mono) {}
 
-void Agent::start() {
-  reflector_.start();
-  work();  // what was ordered last is kept from the first moment on
+void Agent::start() { work(); }
+
+void Agent::follow() {
+  reflector_ = std::make_unique<reconcile::Reflector>(env_, store_, pool_, own_assignment(options_.host_uid), reconcile::ReflectorHooks{}, log_);
+  reflector_->start();
+}
+
+void Agent::leave() {
+  if (reflector_) left_ = env_.now().mono;
+  reflector_.reset();
+  store_.replace(reconcile::Store::Batch(store_));
+  report_call_.reset();
+  report_timer_.reset();
+}
+
+std::chrono::nanoseconds Agent::silence() const {
+  const auto now = env_.now().mono;
+  return reflector_ ? reflector_->lag(now) : now - left_;
 }
 
 // ---- what is seen ----

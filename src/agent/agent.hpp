@@ -31,7 +31,11 @@ class Agent {
   Agent(reconcile::Env& env, Engine& engine, AgentOptions options, reconcile::Log log, Tell tell = nullptr);
   Agent(const Agent&) = delete;
   Agent& operator=(const Agent&) = delete;
-  void start();
+  void start();   // keeps the host what was ordered last, from the first moment on
+  void follow();  // there is an API server (connection ""): watches the assignment there; again, after it has become another
+  void leave();   // there is none any more: as if the assignment were gone
+  bool is_assigned() const { return assigned_; }
+  std::chrono::nanoseconds silence() const;  // since the API server's last word; 0: it talks
   void look() { work(); }  // something has changed on the host
 
  private:
@@ -53,7 +57,8 @@ class Agent {
   Tell tell_;
   reconcile::Pool pool_;
   reconcile::Store store_;
-  reconcile::Reflector reflector_;
+  std::unique_ptr<reconcile::Reflector> reflector_;
+  reconcile::MonoTime left_{};  // without an API server since then
 
   // What the API server says.
   bool assigned_ = false;

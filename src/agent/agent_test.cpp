@@ -42,6 +42,7 @@ struct Rig : Machine {
     agent = std::make_unique<Agent>(*env, *engine, std::move(options), reconcile::no_log(),
                                     [this](const Told& t, const Text&) { told.push_back(t.reason); });
     agent->start();
+    agent->follow();
   }
   void kill() {
     env->kill();

@@ -61,11 +61,12 @@ constexpr const char* codes_of_diff =
 struct Raw {
   Common common;
   std::vector<std::string> target;
-  std::string request_timeout = "30s", timeout = "0s", interval = "2s", dry_run = "none", machine_seconds;
+  std::string request_timeout = "30s", timeout = "0s", interval = "2s", enrol_timeout = "60s", dry_run = "none", machine_seconds;
   RolloutArgs rollout;
   DiffArgs diff;
   KubeconfigArgs kubeconfig;
   TopArgs top;
+  EnrolArgs enrol;
 };
 
 void add_common(CLI::App& app, Raw& raw) {
@@ -93,6 +94,7 @@ class Builder {
     describe();
     kubeconfig();
     top();
+    enrol();
   }
   std::variant<Args, int> made() const {
     const auto request = parse_seconds(raw_.request_timeout);
@@ -243,6 +245,33 @@ class Builder {
                            if (!interval || interval->count() == 0) return wrong("--interval: give a time of at least 1s");
                            if (args.watch && args.once) return wrong("--watch and --once exclude each other");
                            args.interval = *interval;
+                           return Args{{}, args};
+                         }});
+  }
+
+  void enrol() {
+    auto* app = sub(app_, "enrol",
+                    "Makes a one-time token for a Host, and prints what its agent takes: kubectl endstate enrol h1 | ssh root@h1 endstate-agent --enrol -",
+                    codes_of_verb);
+    app->add_option("host", raw_.target, "The Host's name")->expected(0, 1);
+    app->add_option("--server", raw_.enrol.server, "The API server as the host reaches it, https://...; absent: as the kubeconfig says");
+    app->add_option("--tls-server-name", raw_.enrol.tls_server_name, "The name in its certificate, if that is another than the address");
+    app->add_option("--timeout", raw_.enrol_timeout, "Longest wait for the operator to make the token")->capture_default_str();
+    commands_.push_back({app, [this]() -> std::variant<Args, int> {
+                           auto args = raw_.enrol;
+                           if (raw_.target.size() != 1) return wrong("name one Host");
+                           args.host = raw_.target[0];
+                           if (const auto slash = args.host.find('/'); slash != std::string::npos) {  // host/h1, as kubectl prints it
+                             const auto kind = lower(args.host.substr(0, slash));
+                             if (kind != "host" && kind != "hosts" && kind != "host.endstate.dev" && kind != "hosts.endstate.dev" && kind != "eho")
+                               return wrong("name one Host, like h1 or host/h1");
+                             args.host.erase(0, slash + 1);
+                           }
+                           if (!args.server.empty() && args.server.rfind("https://", 0) != 0)
+                             return wrong("--server: give an address that starts with https://");
+                           const auto timeout = parse_seconds(raw_.enrol_timeout);
+                           if (!timeout || timeout->count() == 0) return wrong("--timeout: give a time like 60s or 2m");
+                           args.timeout = *timeout;
                            return Args{{}, args};
                          }});
   }

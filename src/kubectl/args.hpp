@@ -57,6 +57,11 @@ struct KubeconfigArgs {
   Target target;
   std::string output;  // a file; empty: the standard output
 };
+struct EnrolArgs {
+  std::string host;
+  std::string server, tls_server_name;  // as the host reaches the API server; empty: as the user does
+  std::chrono::seconds timeout{60};
+};
 struct TopArgs {
   bool watch = false, once = false, all_namespaces = false;
   std::chrono::seconds interval{2};
@@ -65,7 +70,7 @@ struct TopArgs {
 
 struct Args {
   Common common;
-  std::variant<RolloutArgs, DiffArgs, DescribeArgs, KubeconfigArgs, TopArgs> command;
+  std::variant<RolloutArgs, DiffArgs, DescribeArgs, KubeconfigArgs, TopArgs, EnrolArgs> command;
 };
 
 // The command, or the exit code of a run that ends here.

@@ -28,10 +28,11 @@ int main(int argc, char** argv) {
     endstate::block_stop_signals();
     return run_top(*credentials, name_space, args, *top);
   }
-  Client client(std::move(*credentials), {.timeout = args.common.request_timeout});
+  Client client(*credentials, {.timeout = args.common.request_timeout});
   const Session session{client, name_space, std::cout, std::cerr};
   if (const auto* rollout = std::get_if<RolloutArgs>(&args.command)) return run_rollout(session, *rollout);
   if (const auto* diff = std::get_if<DiffArgs>(&args.command)) return run_diff(session, *diff, std::cin);
   if (const auto* kubeconfig = std::get_if<KubeconfigArgs>(&args.command)) return run_kubeconfig(session, *kubeconfig);
+  if (const auto* enrol = std::get_if<EnrolArgs>(&args.command)) return run_enrol(session, *enrol, *credentials);
   return run_describe(session, std::get<DescribeArgs>(args.command));
 }

@@ -1,0 +1,29 @@
+// Keys, certificate requests and certificates of this host, with OpenSSL 3. Nothing here logs or keeps a key, and no error holds one.
+#pragma once
+#include <string>
+#include <string_view>
+
+#include "reconcile/base/result.hpp"
+#include "reconcile/base/time.hpp"
+
+namespace endstate::agent {
+
+using reconcile::Result, reconcile::WallTime;
+
+Result<std::string> make_key();  // ECDSA P-256, PKCS #8 in PEM
+// PKCS #10 in PEM, signed by the key: CN and O, and nothing else.
+Result<std::string> make_request(std::string_view key_pem, const std::string& common_name, const std::string& organization);
+// Of its public half: 16 hexadecimal digits, for names.
+Result<std::string> fingerprint(std::string_view key_pem);
+
+struct Validity {
+  WallTime from{}, to{};
+};
+// Of the first certificate. Code::invalid also if it isn't for that key, common name and organization.
+Result<Validity> check_certificate(std::string_view certificate_pem, std::string_view key_pem, const std::string& common_name,
+                                   const std::string& organization);
+
+std::string to_base64(std::string_view bytes);
+Result<std::string> from_base64_text(std::string_view text);
+
+}  // namespace endstate::agent

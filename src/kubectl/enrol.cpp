@@ -1,0 +1,47 @@
+#include "src/kubectl/enrol.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "apis/v1alpha1/enrolment.hpp"
+#include "reconcile/json/encode.hpp"
+#include "controllers/cluster/pki.hpp"
+
+namespace endstate::kubectl {
+
+namespace names = v1alpha1::enrolment;
+using reconcile::Code, reconcile::fail, reconcile::quote, reconcile::Result;
+
+std::string wish_for_token(const v1alpha1::Host& host, const std::string& wish) {
+  return "{\"metadata\":{\"uid\":" + quote(host.metadata.uid) + ",\"annotations\":{" + quote(names::wanted) + ":" + quote(wish) + "}}}";
+}
+
+std::optional<std::string> token_for(const TokenSecret& secret, const std::string& wish) {
+  const auto& notes = secret.metadata.annotations;
+  if (notes.get(names::wanted) != wish || notes.get(names::published) != "true") return std::nullopt;
+  auto token = cluster::from_base64(secret.data.get(names::token_key));
+  if (!token || token->empty()) return std::nullopt;
+  return *token;
+}
+
+Result<std::string> enrolment_text(const v1alpha1::Host& host, const std::string& token, const EnrolArgs& args,
+                                   const reconcile::Credentials& credentials, const std::string& ca_pem) {
+  const auto address = args.server.empty() ? credentials.server : args.server;
+  const auto endpoint = reconcile::parse_server(address);
+  if (!endpoint) return fail(Code::invalid, "--server " + endpoint.error().message);
+  if (endpoint->loopback)
+    return fail(Code::invalid, "a host can't reach the API server at " + address + ": give --server https://... as it is reached from there");
+  if (credentials.insecure)
+    return fail(Code::invalid, "the kubeconfig has insecure-skip-tls-verify: a host is told whom to trust, so use one with the CA");
+  nlohmann::ordered_json server{{"address", address}};
+  if (!ca_pem.empty()) server["ca"] = ca_pem;
+  const auto name = args.tls_server_name.empty() ? credentials.tls_server_name : args.tls_server_name;
+  if (!name.empty()) server["tlsServerName"] = name;
+  const nlohmann::ordered_json text{{"hostUID", host.metadata.uid.view()},
+                                    {"namespace", host.metadata.name_space.view()},
+                                    {"host", host.metadata.name.view()},
+                                    {"token", token},
+                                    {"server", std::move(server)}};
+  return text.dump() + "\n";
+}
+
+}  // namespace endstate::kubectl
