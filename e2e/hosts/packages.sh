@@ -120,14 +120,13 @@ kubelet_package() {
 YAML
 }
 
-# agent_package VERSION SCRIPT: the agent itself; SCRIPT: the text of a program in its place, "" for the real one.
+# agent_package VERSION SCRIPT: the agent itself; SCRIPT: the text of a program in its place, "" for the real one, which it finds beside it as `real`.
 agent_package() {
   local work sha
   work=$(mktemp -d)
-  mkdir "$work/bin"
-  if [[ -z $2 ]]; then
-    tar -C "$work" -xf "$RUN_DIR/shop/agent.tar.gz"
-  else
+  tar -C "$work" -xf "$RUN_DIR/shop/agent.tar.gz"
+  if [[ -n $2 ]]; then
+    mv "$work/bin/endstate-agent" "$work/bin/real"
     printf '#!/bin/sh\n%s\n' "$2" >"$work/bin/endstate-agent"
     chmod 755 "$work/bin/endstate-agent"
   fi
