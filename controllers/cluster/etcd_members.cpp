@@ -76,12 +76,13 @@ class Planner {
       return std::move(out_);
     }
     const auto* subject = who();
+    const bool majority = has_majority();
     for (const auto& m : members_)
-      if (m.unsealed && (&m != subject || has_begun(m))) seal(m, false);
-    if (subject && !has_majority())
-      data_lost(*subject);
-    else if (subject)
+      if (m.unsealed && (&m != subject || !majority || has_begun(m))) seal(m, false);
+    if (subject && majority)
       replace(*subject);
+    else if (subject && subject->empty)
+      data_lost(*subject);
     else if (!in_.busy && ready_.size() == members_.size())
       survey();
     return std::move(out_);

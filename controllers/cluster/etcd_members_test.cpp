@@ -378,6 +378,18 @@ TEST_CASE("what is unknown, and what is too much, is left alone", "[hosted][etcd
   }
 }
 
+TEST_CASE("pods that nobody has ever seen ready: nothing is claimed of their data", "[hosted][etcd]") {
+  Etcd e;
+  for (std::size_t i = 0; i < 3; ++i) {
+    e.dead[i] = true;
+    e.pod(i).status = {};
+    e.pod(i).metadata.annotations.set(api::annotation::initial_cluster, "x");
+  }
+  CHECK_FALSE(e.plan().problem);
+  e.pass();
+  CHECK_FALSE(e.facts.pods[0]->metadata.annotations.has(api::annotation::initial_cluster));
+}
+
 TEST_CASE("the only member lost its data: it doesn't come up empty", "[hosted][etcd]") {
   Etcd e(1);
   e.lose(0);

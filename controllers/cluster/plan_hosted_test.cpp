@@ -705,7 +705,7 @@ TEST_CASE("deleted: masters, etcd, what led to them, keys; by policy data's keys
     m.plan();
     const auto p = m.plan();
     REQUIRE(p.plan.status);
-    CHECK(p.plan.status->body.find(child.metadata.name.str() + " waits for whoever owns its finalizer example.com/backup") !=
+    CHECK(p.plan.status->status.find(child.metadata.name.str() + " waits for whoever owns its finalizer example.com/backup") !=
           std::string::npos);
   }
   SECTION("all of it") {
