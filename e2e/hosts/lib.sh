@@ -52,9 +52,12 @@ host_on() {
   # SYSTEMD_SECCOMP=0: the filter has no rule for some of what containers need. /dev/kmsg: the kubelet wants it.
   start_process "$name" env SYSTEMD_SECCOMP=0 systemd-nspawn -q -D "$disk" --boot --network-bridge="$bridge" -M "$name" --register=no --keep-unit \
     --capability=all --bind=/dev/kmsg --console=pipe
-  local deadline=$((SECONDS + 60))
+  local deadline=$((SECONDS + 120))
   until host_runs "$name"; do
-    ((SECONDS < deadline)) || fail "host $name doesn't come up: see $RUN_DIR/$name.log"
+    if ((SECONDS >= deadline)); then
+      in_host "$name" sh -c 'systemctl is-system-running; systemctl list-jobs --no-pager; journalctl -b -n 20 --no-pager' >&2 || true
+      fail "host $name doesn't come up: see $RUN_DIR/$name.log"
+    fi
     sleep 0.2
   done
   in_host "$name" ip addr replace "$(host_address "$name")/24" dev host0

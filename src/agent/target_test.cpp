@@ -171,6 +171,7 @@ TEST_CASE("the agent's command line", "[agent]") {
   CHECK(std::get<int>(parse({"--kubeconfig", "/k"})) == 2);
   CHECK(std::get<int>(parse({"--kubeconfig", "/k", "--host-uid", "u", "--mirror", "x"})) == 2);
   CHECK(std::get<int>(parse({"--kubeconfig", "/k", "--host-uid", "u", "--services", "x"})) == 2);
+  CHECK(std::get<int>(parse({"--kubeconfig", "/k", "--host-uid", "u", "--netrc", "/not/there"})) == 2);
   CHECK(goarch("x86_64") == "amd64");
 }
 
