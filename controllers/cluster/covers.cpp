@@ -44,6 +44,9 @@ bool nothing(const json& v) {
   return v.is_null() || ((v.is_object() || v.is_array()) && v.empty()) || (v.is_string() && v.get_ref<const std::string&>().empty());
 }
 
+// The API server leaves a 0 out where its type says omitempty (minReadySeconds). A false that is left out may mean true: that is another.
+bool is_zero(const json& v) { return v.is_number() && v == 0; }
+
 bool compare(const json& found, const json& wanted, bool quantities, int depth) {
   if (depth > max_depth) return false;
   if (wanted.is_object()) {
@@ -51,7 +54,7 @@ bool compare(const json& found, const json& wanted, bool quantities, int depth) 
     for (const auto& [key, value] : wanted.items()) {
       const auto it = found.find(key);
       if (it == found.end()) {
-        if (!nothing(value)) return false;
+        if (!nothing(value) && !is_zero(value)) return false;
         continue;
       }
       if (!compare(*it, value, key == "requests" || key == "limits" || quantities, depth + 1)) return false;

@@ -20,6 +20,9 @@ TEST_CASE("what is wanted is there already, or not", "[covers]") {
       {R"({"l":[{"x":2},{"x":1}]})", R"({"l":[{"x":1},{"x":2}]})", false},
       {R"({"l":[1]})", R"({"l":[]})", false},
       {R"({})", R"({"l":[],"o":{},"s":"","n":null})", true},
+      {R"({})", R"({"minReadySeconds":0})", true},
+      {R"({"minReadySeconds":30})", R"({"minReadySeconds":0})", false},
+      {R"({})", R"({"automountServiceAccountToken":false})", false},  // absent means true
       {R"({"x":"1000m"})", R"({"x":"1"})", false},  // no quantity there
       {R"({"requests":{"cpu":"1"}})", R"({"requests":{"cpu":"1000m"}})", true},
       {R"({"requests":{"cpu":"1"}})", R"({"requests":{"cpu":"999m"}})", false},

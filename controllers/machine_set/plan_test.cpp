@@ -4,6 +4,7 @@
 #include <ctime>
 #include <set>
 
+#include "controllers/machine_set/cluster_facts.hpp"
 #include "controllers/machine_set/testing.hpp"
 
 using namespace endstate::machine_set;
@@ -64,6 +65,27 @@ api::RolloutStep paused_step(std::string_view name, api::IntOrPercent updated, a
 }  // namespace
 
 // ---- machines come and go ----
+
+TEST_CASE("a Hosted cluster takes machines when what they need there has been applied, whatever else of it fails later", "[machine_set]") {
+  api::Cluster c;
+  c.spec.control_plane.type = api::ControlPlaneType::external;
+  CHECK(facts_of(c).waits_for.empty());
+  c.spec.control_plane.type = api::ControlPlaneType::hosted;
+  CHECK(facts_of(c).waits_for == "its control plane isn't there");
+  reconcile::set_condition(c.status.conditions,
+                           {.type = "AddonsReady",
+                            .status = api::ConditionStatus::false_,
+                            .reason = "ApplyingAddons",
+                            .message = "add-on endstate is being applied"},
+                           {});
+  CHECK(facts_of(c).waits_for == "AddonsReady is not True: add-on endstate is being applied");
+  c.status.addons = {{.name = "dns", .state = api::AddonState::applied, .hash = "h", .message = {}, .objects = {}},
+                     {.name = "endstate", .state = api::AddonState::pending, .hash = {}, .message = {}, .objects = {}}};
+  CHECK_FALSE(facts_of(c).waits_for.empty());
+  c.status.addons[1].hash = "h";
+  c.status.addons[1].state = api::AddonState::failed;
+  CHECK(facts_of(c).waits_for.empty());
+}
 
 TEST_CASE("the finalizer comes before anything else", "[machine_set]") {
   Scene scene;

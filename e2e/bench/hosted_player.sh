@@ -20,23 +20,23 @@ list() { api "$server/$1?labelSelector=endstate.dev%2Fcomponent"; }
 
 # A curl configuration that patches the status of each workload that isn't well.
 patches() { # KIND-PATH
-  list "apis/apps/v1/$1" | jq -r --arg server "$server" --arg kind "$1" '
+  list "apis/apps/v1/$1" | jq -r --arg server "$server" --arg kind "$1" --arg ca "$RUN_DIR/pki/ca.crt" --arg cert "$admin" '
     .items[] | . as $o | (.spec.replicas // 1) as $n
     | select(.status.observedGeneration != .metadata.generation or .status.availableReplicas != $n)
     | {status: {observedGeneration: .metadata.generation, replicas: $n, readyReplicas: $n, updatedReplicas: $n, availableReplicas: $n}} as $status
-    | "next", "request = PATCH", "url = \"\($server)/apis/apps/v1/namespaces/\($o.metadata.namespace)/\($kind)/\($o.metadata.name)/status\"",
+    | "next", "cacert = \"\($ca)\"", "cert = \"\($cert)\"", "max-time = 20", "request = PATCH", "url = \"\($server)/apis/apps/v1/namespaces/\($o.metadata.namespace)/\($kind)/\($o.metadata.name)/status\"",
       "header = \"Content-Type: application/merge-patch+json\"", "data = \($status | tojson | tojson)", "output = /dev/null", "silent"'
 }
 play_status() {
   { patches statefulsets && patches deployments; } | sed '1{/^next$/d}' >"$work/patches" || return 0
-  [[ ! -s $work/patches ]] || api --parallel --parallel-max 16 --config "$work/patches" || true
+  [[ ! -s $work/patches ]] || curl --no-progress-meter --parallel --parallel-max 16 --config "$work/patches" || true # each transfer has options of its own
 }
 
 # The ports, and which certificate each has.
 configure() {
   cat <<CFG
 global
-  maxconn 20000
+  maxconn 4000
   nbthread 1
 defaults
   mode http
@@ -63,7 +63,7 @@ play_servers() {
   done < <(api "$server/apis/endstate.dev/v1alpha1/clusters" | jq -r '.items[] | "\(.spec.controlPlane.endpoint.port) \(.metadata.namespace)/secrets/\(.metadata.name)-apiserver"')
   [[ -n $changed ]] || return 0
   configure >"$work/haproxy.cfg"
-  if [[ -z $haproxy ]]; then
+  if [[ -z $haproxy ]] || ! kill -0 "$haproxy" 2>/dev/null; then
     haproxy -W -f "$work/haproxy.cfg" >"$work/haproxy.log" 2>&1 &
     haproxy=$!
   else

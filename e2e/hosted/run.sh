@@ -55,7 +55,7 @@ addons_applied() { status 'any(.status.conditions[]; .type == "AddonsReady" and 
 # Hosts are played; their Nodes and HostAssignments are in the hosted cluster, reached with its own kubeconfig.
 machines() {
   start_process fleet "$BUILD_BIN/endstate-fleet" --kubeconfig "$RUN_DIR/kubeconfig" --business-kubeconfig "$RUN_DIR/one.kubeconfig" --namespace prod --hosts 3 \
-    --delay-scale 0 --http-address "127.0.0.1:$((PORT_BASE + 81))"
+    --delay-scale 0 --lease-seconds 10 --http-address "127.0.0.1:$((PORT_BASE + 81))"
   k apply -f manifests/samples/packages.yaml >/dev/null
   sed -e 's/clusterName: .*/clusterName: one/' -e 's/replicas: .*/replicas: 3/' -e 's/namespace: default/namespace: prod/' manifests/samples/machine_set.yaml | k apply -f - >/dev/null
   await 90 "a MachineSet of three in it: Ready nodes of the hosted cluster" machines_ready
