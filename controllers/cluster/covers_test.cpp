@@ -23,7 +23,7 @@ TEST_CASE("what is wanted is there already, or not", "[covers]") {
       {R"({})", R"({"minReadySeconds":0})", true},
       {R"({"minReadySeconds":30})", R"({"minReadySeconds":0})", false},
       {R"({})", R"({"automountServiceAccountToken":false})", false},  // absent means true
-      {R"({"x":"1000m"})", R"({"x":"1"})", false},  // no quantity there
+      {R"({"x":"1000m"})", R"({"x":"1"})", false},                    // no quantity there
       {R"({"requests":{"cpu":"1"}})", R"({"requests":{"cpu":"1000m"}})", true},
       {R"({"requests":{"cpu":"1"}})", R"({"requests":{"cpu":"999m"}})", false},
       {R"({"limits":{"memory":"1Gi"}})", R"({"limits":{"memory":"1024Mi"}})", true},

@@ -152,8 +152,11 @@ TEST_CASE("enrol: one Host, as kubectl prints it too", "[args]") {
   const auto host = [](const Parsed& p) { return std::get<EnrolArgs>(p.args().command).host; };
   CHECK(host(parse({"enrol", "h1"})) == "h1");
   CHECK(host(parse({"enrol", "host.endstate.dev/h1", "--server", "https://10.0.0.1"})) == "h1");
-  for (const auto& words : std::vector<std::vector<const char*>>{
-           {"enrol"}, {"enrol", "h1", "h2"}, {"enrol", "machine/h1"}, {"enrol", "h1", "--server", "10.0.0.1"}, {"enrol", "h1", "--timeout", "soon"}}) {
+  for (const auto& words : std::vector<std::vector<const char*>>{{"enrol"},
+                                                                 {"enrol", "h1", "h2"},
+                                                                 {"enrol", "machine/h1"},
+                                                                 {"enrol", "h1", "--server", "10.0.0.1"},
+                                                                 {"enrol", "h1", "--timeout", "soon"}}) {
     const auto p = parse(words);
     CHECK(p.code() == 2);
     CHECK(one_line(p.err));

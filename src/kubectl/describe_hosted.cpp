@@ -40,6 +40,25 @@ void tell_components(const std::vector<reconcile::Workload>* workloads, Tree& no
   }
 }
 
+std::string mib(std::int64_t bytes) { return std::to_string((bytes + (1 << 19)) >> 20) + " MiB"; }
+
+// What its members said of themselves, the snapshots that are kept, and what was made anew of late.
+void tell_etcd(const api::Cluster& cluster, WallTime now, Tree& root) {
+  const auto& plane = cluster.status.control_plane;
+  if (plane.etcd) {
+    auto& node = root.add("etcd: " + counted(static_cast<std::int64_t>(plane.etcd->members.size()), "member") + " answered " +
+                          age(plane.etcd->members_time, now) + " ago");
+    for (const auto& m : plane.etcd->members)
+      node.add(m.name.str() + (m.leader.value_or(false) ? " (leader)" : "") + ": " + m.version.str() + ", database " +
+               mib(m.database_bytes) + ", " + mib(m.database_bytes_in_use) + " of it in use");
+    for (const auto& s : plane.etcd->snapshots)
+      node.add("snapshot " + s.name.str() + ", " + mib(s.bytes) + ", " + age(s.time, now) + " ago" +
+               (s.before.empty() ? "" : ", before the release of " + s.before.str()));
+  }
+  for (const auto& r : plane.repairs)
+    root.add(r.component.str() + ": replicas were made anew " + std::to_string(r.count) + " times, last " + age(r.time, now) + " ago");
+}
+
 void tell_release(const api::Cluster& cluster, WallTime now, Tree& root) {
   const auto& steps = cluster.status.control_plane.upgrade_plan;
   const bool over = std::all_of(steps.begin(), steps.end(), [](const auto& s) { return s.state == api::PlanStepState::done; });
@@ -101,6 +120,7 @@ void tell_control_plane(const api::Cluster& cluster, const std::vector<reconcile
     node.add(plane.rejected_package_version.str() + " was rejected: it isn't tried again until spec.packageVersion is edited");
   tell_components(workloads, node);
   if (!workloads) node.add("its Deployments and its StatefulSet can't be read with your rights");
+  tell_etcd(cluster, now, root);
   tell_release(cluster, now, root);
   tell_certificates(cluster, now, root);
   tell_addons(cluster, root);

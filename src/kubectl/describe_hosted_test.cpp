@@ -44,6 +44,19 @@ api::Cluster cluster() {
                         {.name = "apiserver", .not_after = now + hours(24 * 100), .fingerprints = {}},
                         {.name = "sa", .not_after = {}, .fingerprints = {"c"}},
                         {.name = "scheduler", .not_after = now - hours(1), .fingerprints = {}}};
+  api::EtcdStatus etcd;
+  etcd.members = {
+      {.name = "hz-a-etcd-0", .version = "3.6.4", .leader = true, .database_bytes = 20 << 20, .database_bytes_in_use = 5 << 20}};
+  etcd.members_time = now - seconds(40);
+  etcd.snapshots = {{.name = "snapshot-1",
+                     .time = now - hours(1),
+                     .package_version = "v1.33.1-r1",
+                     .before = "v1.34.4-r1",
+                     .hash = {},
+                     .revision = 7,
+                     .bytes = 3 << 20}};
+  plane.etcd = etcd;
+  plane.repairs = {{.component = "kubeAPIServer", .count = 2, .time = now - seconds(60)}};
   c.status.addons = {{.name = "endstate", .state = api::AddonState::applied, .hash = "h", .message = {}, .objects = {{}, {}}},
                      {.name = "dns", .state = api::AddonState::failed, .hash = {}, .message = "document 2: no kind", .objects = {}}};
   c.status.history = {
@@ -75,6 +88,10 @@ TEST_CASE("a hosted cluster's tree: components, the release, certificates, add-o
   has(text, "v1.34.3-r1 was rejected");
   has(text, "apiserver: 2 of 3 ready, 2 up to date, of v1.33.1-r1, r/kube-apiserver:v1.34.4");
   has(text, "scheduler: not there yet");
+  has(text, "etcd: 1 member answered 40s ago");
+  has(text, "hz-a-etcd-0 (leader): 3.6.4, database 20 MiB, 5 MiB of it in use");
+  has(text, "snapshot snapshot-1, 3 MiB, 1h ago, before the release of v1.34.4-r1");
+  has(text, "kubeAPIServer: replicas were made anew 2 times, last 1m ago");
   has(text, "release from v1.33.1-r1 to v1.34.4-r1");
   has(text, "> kubeAPIServer to v1.34.4-r1: Running, began 30s ago");
   has(text, "certificates: 3, ");
