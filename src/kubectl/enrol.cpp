@@ -4,7 +4,7 @@
 
 #include "apis/v1alpha1/enrolment.hpp"
 #include "reconcile/json/encode.hpp"
-#include "controllers/cluster/pki.hpp"
+#include "reconcile/run/reference.hpp"
 
 namespace endstate::kubectl {
 
@@ -18,9 +18,8 @@ std::string wish_for_token(const v1alpha1::Host& host, const std::string& wish) 
 std::optional<std::string> token_for(const TokenSecret& secret, const std::string& wish) {
   const auto& notes = secret.metadata.annotations;
   if (notes.get(names::wanted) != wish || notes.get(names::published) != "true") return std::nullopt;
-  auto token = cluster::from_base64(secret.data.get(names::token_key));
-  if (!token || token->empty()) return std::nullopt;
-  return *token;
+  const auto token = reconcile::from_base64(secret.data.get(names::token_key));
+  return token;
 }
 
 Result<std::string> enrolment_text(const v1alpha1::Host& host, const std::string& token, const EnrolArgs& args,
