@@ -256,7 +256,10 @@ TEST_CASE("while a CA is replaced nobody meets a certificate that it doesn't tru
     auto w = settled_world();
     w.in.asked = {true, true, true};
     unsigned state = seed * 2654435761u + 1;
-    const auto chance = [&](unsigned n) { return (state = state * 1664525u + 1013904223u) >> 16, (state >> 16) % n; };
+    const auto chance = [&](unsigned n) {
+      state = state * 1664525u + 1013904223u;
+      return (state >> 16) % n;
+    };
     struct Program {
       CaName ca;
       std::string leaf, issuer;
