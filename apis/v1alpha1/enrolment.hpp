@@ -36,7 +36,7 @@ inline constexpr std::string_view wanted = "endstate.dev/enrol";
 // Of the two Secrets: the token's public part, its end, whether its API server knows it; which wish, which claim it is for.
 inline constexpr std::string_view token_id = "endstate.dev/token-id";
 inline constexpr std::string_view token_expires = "endstate.dev/token-expires";
-inline constexpr std::string_view published = "endstate.dev/published";  // true; withdrawn: it has had its time
+inline constexpr std::string_view published = "endstate.dev/published";    // true; withdrawn: it has had its time
 inline constexpr std::string_view used_at = "endstate.dev/token-used-at";  // when it had become a certificate, as the operator saw it
 inline constexpr std::string_view claimed_by = "endstate.dev/machine-uid";
 inline constexpr std::string_view cluster = "endstate.dev/cluster";  // "<namespace>/<name>"

@@ -49,8 +49,8 @@ void add_requests(const View& view, const std::string& connection, const std::st
     in.requests.push_back({.connection = connection, .object = std::move(r), .facts = {}, .trouble = {}});
 }
 
-// What waits, the oldest first (of two who come with one token the first has it), and what was approved lately, by which a token is known to
-// be used. What was denied is nobody's business any more: a host can't crowd out its own good requests by bad ones.
+// What waits, the oldest first (of two who come with one token the first has it), and what was approved lately, by which a token is known
+// to be used. What was denied is nobody's business any more: a host can't crowd out its own good requests by bad ones.
 void keep(std::vector<Request>& all) {
   const auto made = [](const Request& r) { return r.object->metadata.creation_timestamp.value_or(WallTime{}); };
   std::stable_sort(all.begin(), all.end(), [&](const Request& a, const Request& b) { return made(a) < made(b); });

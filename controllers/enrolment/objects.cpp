@@ -239,7 +239,9 @@ std::string token_user(const Secret* secret) {
 std::optional<WallTime> token_end(const Secret& secret) {
   return reconcile::parse_rfc3339(secret.metadata.annotations.get(names::token_expires));
 }
-std::optional<WallTime> token_used(const Secret& secret) { return reconcile::parse_rfc3339(secret.metadata.annotations.get(names::used_at)); }
+std::optional<WallTime> token_used(const Secret& secret) {
+  return reconcile::parse_rfc3339(secret.metadata.annotations.get(names::used_at));
+}
 bool is_published(const Secret& secret) { return secret.metadata.annotations.get(names::published) == "true"; }
 
 }  // namespace endstate::enrolment

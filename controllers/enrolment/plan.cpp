@@ -104,8 +104,8 @@ class Planner {
          "CertificateSigningRequest " + r.object->metadata.name.str() + " is denied: " + why);
   }
 
-  // Whether the token of that Secret has become a certificate. Whoever asked with it must still fetch that with it, and may be slow or dead for
-  // a while: so it is taken away some time later. Meanwhile it is good for nothing else, as another key is refused.
+  // Whether the token of that Secret has become a certificate. Whoever asked with it must still fetch that with it, and may be slow or dead
+  // for a while: so it is taken away some time later. Meanwhile it is good for nothing else, as another key is refused.
   bool is_used(const reconcile::Secret* secret, const std::string& connection) {
     const auto user = token_user(secret);
     if (user.empty()) return false;

@@ -44,7 +44,8 @@ Agent::Agent(reconcile::Env& env, Engine& engine, AgentOptions options, reconcil
 void Agent::start() { work(); }
 
 void Agent::follow() {
-  reflector_ = std::make_unique<reconcile::Reflector>(env_, store_, pool_, own_assignment(options_.host_uid), reconcile::ReflectorHooks{}, log_);
+  reflector_ =
+      std::make_unique<reconcile::Reflector>(env_, store_, pool_, own_assignment(options_.host_uid), reconcile::ReflectorHooks{}, log_);
   reflector_->start();
 }
 

@@ -36,7 +36,7 @@ class Agent {
   void leave();   // there is none any more: as if the assignment were gone
   bool is_assigned() const { return assigned_; }
   std::chrono::nanoseconds silence() const;  // since the API server's last word; 0: it talks
-  void look() { work(); }  // something has changed on the host
+  void look() { work(); }                    // something has changed on the host
 
  private:
   void on_assignment(const api::HostAssignment* assignment);

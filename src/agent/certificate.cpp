@@ -26,9 +26,14 @@ std::chrono::nanoseconds retry_after(int failures) {
 
 }  // namespace
 
-Certificate::Certificate(reconcile::Env& env, Identity& identity, CertificateOptions options, std::function<std::optional<std::string>()> by,
-                         std::function<void()> changed, reconcile::Log log)
-    : env_(env), identity_(identity), options_(std::move(options)), by_(std::move(by)), changed_(std::move(changed)), log_(std::move(log)) {}
+Certificate::Certificate(reconcile::Env& env, Identity& identity, CertificateOptions options,
+                         std::function<std::optional<std::string>()> by, std::function<void()> changed, reconcile::Log log)
+    : env_(env),
+      identity_(identity),
+      options_(std::move(options)),
+      by_(std::move(by)),
+      changed_(std::move(changed)),
+      log_(std::move(log)) {}
 
 Result<void> Certificate::load() {
   const auto pem = identity_.pem(options_.name + ".pem");
@@ -152,7 +157,8 @@ void Certificate::take(const std::string& certificate_base64) {
   const auto valid = check_certificate(*certificate, key_, options_.common_name, options_.organization);
   if (!valid) return refused(valid.error().message);
   const auto pem = *certificate + (certificate->ends_with("\n") ? "" : "\n") + key_;
-  if (auto stored = identity_.store_pem(options_.name + ".pem", pem); !stored) return failed("store the certificate", stored.error().message);
+  if (auto stored = identity_.store_pem(options_.name + ".pem", pem); !stored)
+    return failed("store the certificate", stored.error().message);
   if (auto gone = identity_.remove(options_.name + ".next"); !gone) return failed("tidy up", gone.error().message);
   pem_ = pem;
   validity_ = *valid;

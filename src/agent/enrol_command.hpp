@@ -1,5 +1,5 @@
-// `endstate-agent --enrol FILE`: takes up what a person brought, and waits until the host has its certificate. What it doesn't see the end of
-// the service goes on with.
+// `endstate-agent --enrol FILE`: takes up what a person brought, and waits until the host has its certificate. What it doesn't see the end
+// of the service goes on with.
 #pragma once
 #include "src/agent/options.hpp"
 

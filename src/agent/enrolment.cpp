@@ -15,10 +15,11 @@ namespace {
 constexpr std::string_view by_token = "enrol", meta = "meta", handed = "hand-over";
 const std::string business;
 constexpr auto look_period = 5s;
-constexpr auto lonely = 30s;       // without an assignment and without a hand-over: released
+constexpr auto lonely = 30s;         // without an assignment and without a hand-over: released
 constexpr auto long_silence = 300s;  // of the business cluster: the meta cluster is asked whether it is still ours
 
-CertificateOptions certificate_options(const std::string& name, std::string_view organization, const std::string& uid, std::chrono::seconds life) {
+CertificateOptions certificate_options(const std::string& name, std::string_view organization, const std::string& uid,
+                                       std::chrono::seconds life) {
   return {.name = name,
           .common_name = names::user(uid),
           .organization = std::string(organization),
@@ -35,8 +36,8 @@ CertificateOptions agent_certificate_options(const std::string& uid, std::chrono
   return certificate_options("agent", names::agents_group, uid, life);
 }
 
-Enrolment::Enrolment(reconcile::Env& env, Identity& identity, EnrolmentFile file, Options options, Worker worker, std::function<void()> enrolled,
-                     reconcile::Log log)
+Enrolment::Enrolment(reconcile::Env& env, Identity& identity, EnrolmentFile file, Options options, Worker worker,
+                     std::function<void()> enrolled, reconcile::Log log)
     : env_(env),
       identity_(identity),
       file_(std::move(file)),
@@ -99,7 +100,8 @@ void Enrolment::look_round() {
   });
   const bool assigned = worker_.is_assigned();
   watch_hand_over(is_enrolled() && (!assigned || worker_.silence() > long_silence));
-  const bool is_lonely = cluster_ && !assigned && reflector_ && reflector_->synced() && reflector_->lag(env_.now().mono) == 0ns && !has_hand_over_;
+  const bool is_lonely =
+      cluster_ && !assigned && reflector_ && reflector_->synced() && reflector_->lag(env_.now().mono) == 0ns && !has_hand_over_;
   if (!is_lonely)
     lonely_since_.reset();
   else if (!lonely_since_)
@@ -141,7 +143,8 @@ void Enrolment::take(const HandOver& hand_over) {
     next.server = file_.server;
   } else {
     const auto text = from_base64_text(hand_over.data.get(names::kubeconfig_key));
-    const auto read = text ? reconcile::parse_kubeconfig(*text, {}, {}, "the hand-over") : Result<reconcile::Credentials>(fail(text.error()));
+    const auto read =
+        text ? reconcile::parse_kubeconfig(*text, {}, {}, "the hand-over") : Result<reconcile::Credentials>(fail(text.error()));
     if (!read) return refuse(read.error().message);
     next.server = {.address = read->server, .ca = read->ca.text, .tls_server_name = read->tls_server_name, .proxy = read->proxy_url};
     next.token = read->token.text;
@@ -171,7 +174,8 @@ void Enrolment::join() {
     agent_ = std::make_unique<Certificate>(
         env_, identity_, agent_certificate_options(file_.host_uid, options_.life), [this] { return ask_for_agent(); },
         [this] { agent_certificate(); }, log_);
-    if (const auto loaded = agent_->load(); !loaded) log_(Level::error, "the certificate can't be read", {{"error", loaded.error().message}});
+    if (const auto loaded = agent_->load(); !loaded)
+      log_(Level::error, "the certificate can't be read", {{"error", loaded.error().message}});
   }
   if (!agent_->pem().empty()) enter();
   agent_->start();
@@ -209,8 +213,10 @@ void Enrolment::forget() {
   env_.disconnect(std::string(handed));
   lonely_since_.reset();
   for (const char* name : {"agent.pem", "agent.next", "cluster.json"})
-    if (const auto gone = identity_.remove(name); !gone) log_(Level::error, "can't be taken off the disk", {{"error", gone.error().message}});
-  if (const auto gone = identity_.remove_kubelet(); !gone) log_(Level::error, "can't be taken off the disk", {{"error", gone.error().message}});
+    if (const auto gone = identity_.remove(name); !gone)
+      log_(Level::error, "can't be taken off the disk", {{"error", gone.error().message}});
+  if (const auto gone = identity_.remove_kubelet(); !gone)
+    log_(Level::error, "can't be taken off the disk", {{"error", gone.error().message}});
   cluster_.reset();
 }
 

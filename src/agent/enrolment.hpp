@@ -28,9 +28,9 @@ constexpr reconcile::Resource resource(const HandOver*) { return {"", "v1", "sec
 
 // Who works in the business cluster (connection "").
 struct Worker {
-  std::function<void()> follow;           // it can be reached now, or by other credentials
-  std::function<void()> leave;            // it can't any more
-  std::function<bool()> is_assigned;      // it has a HostAssignment there
+  std::function<void()> follow;                       // it can be reached now, or by other credentials
+  std::function<void()> leave;                        // it can't any more
+  std::function<bool()> is_assigned;                  // it has a HostAssignment there
   std::function<std::chrono::nanoseconds()> silence;  // since the last word of that cluster; 0: it talks
 };
 

@@ -1,13 +1,13 @@
-// A host's way to its cluster and back, with the operator's own loops, on simulated API servers that know who asks: tokens and certificates are
-// real, and are refused when they are over. Both sides are killed at every moment.
+// A host's way to its cluster and back, with the operator's own loops, on simulated API servers that know who asks: tokens and certificates
+// are real, and are refused when they are over. Both sides are killed at every moment.
 #include "src/agent/enrolment.hpp"
 
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+#include <sys/stat.h>
 
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
-#include <sys/stat.h>
 
 #include "apis/v1alpha1/cluster.hpp"
 #include "apis/v1alpha1/enrolment.hpp"
@@ -35,8 +35,8 @@ namespace {
 namespace names = v1alpha1::enrolment;
 using namespace std::chrono_literals;
 using nlohmann::json;
-using reconcile::Call, reconcile::CertificateSigningRequest, reconcile::resource_of, reconcile::SimApi, reconcile::SimEnv, reconcile::SimServer,
-    reconcile::SimWorld, reconcile::Verb;
+using reconcile::Call, reconcile::CertificateSigningRequest, reconcile::resource_of, reconcile::SimApi, reconcile::SimEnv,
+    reconcile::SimServer, reconcile::SimWorld, reconcile::Verb;
 
 std::string plain(const std::string& base64) { return from_base64_text(base64).value(); }
 
@@ -54,7 +54,8 @@ class Front final : public SimServer {
   Reply serve(const Call& call) override {
     const auto who = authenticate();
     if (!who) return {.result = reconcile::fail(reconcile::Code::forbidden, "Unauthorized")};
-    if (!may(*who, call)) return {.result = reconcile::fail(reconcile::Code::forbidden, who->name + " may not " + std::string(verb_name(call.verb)))};
+    if (!may(*who, call))
+      return {.result = reconcile::fail(reconcile::Code::forbidden, who->name + " may not " + std::string(verb_name(call.verb)))};
     if (call.verb != Verb::create || call.resource->plural != "certificatesigningrequests") return api_.serve(call);
     auto body = json::parse(call.body);
     body["spec"]["username"] = who->name;
@@ -103,7 +104,8 @@ class Front final : public SimServer {
       return reconcile::is_read(c.verb) && c.query.find(names::hand_over_secret(uid)) != std::string::npos &&
              api_.get(resource_of<reconcile::RoleBinding>, c.name_space, names::role(uid)).has_value();
     if (plural == "hostassignments" && reconcile::is_read(c.verb))
-      return c.query.find(uid) != std::string::npos && api_.get(resource_of<reconcile::ClusterRoleBinding>, {}, names::role(uid)).has_value();
+      return c.query.find(uid) != std::string::npos &&
+             api_.get(resource_of<reconcile::ClusterRoleBinding>, {}, names::role(uid)).has_value();
     return agent && (plural == "leases" || (plural == "hostassignments" && c.subresource == "status"));
   }
 
@@ -185,7 +187,8 @@ struct Operator {
         caches(env, reconcile::seed_log("operator")),
         guard(env),
         manager(env, caches, guard, {&clusters, &enrolment},
-                {.program = "endstate", .disruptive = guard::disruptive, .make = enrolment::forge}, metrics, reconcile::seed_log("operator")) {
+                {.program = "endstate", .disruptive = guard::disruptive, .make = enrolment::forge}, metrics,
+                reconcile::seed_log("operator")) {
     env.serve("", meta);
     env.reachable(kubeconfig, business);
     manager.start();
@@ -238,7 +241,11 @@ struct Rig : Machine {
     const auto h = host();
     Identity files(*h);
     REQUIRE(files.remove("host.pem"));
-    REQUIRE(files.store(EnrolmentFile{.host_uid = uid, .name_space = "default", .host = "h1", .token = token, .server = {.address = "https://meta:6443", .ca = {}, .tls_server_name = {}, .proxy = {}}}));
+    REQUIRE(files.store(EnrolmentFile{.host_uid = uid,
+                                      .name_space = "default",
+                                      .host = "h1",
+                                      .token = token,
+                                      .server = {.address = "https://meta:6443", .ca = {}, .tls_server_name = {}, .proxy = {}}}));
   }
   void claim(const std::string& cluster) {
     create<v1alpha1::Machine>(meta, "default", {{"metadata", {{"name", "m-" + cluster}}}, {"spec", {{"clusterName", cluster}}}});
@@ -246,13 +253,15 @@ struct Rig : Machine {
     json consumer;
     consumer["spec"]["consumerRef"] = {{"kind", "Machine"}, {"namespace", "default"}, {"name", "m-" + cluster}, {"uid", machine}};
     patch<v1alpha1::Host>(meta, "default", "h1", consumer);
-    create<v1alpha1::HostAssignment>(server_of(cluster), "",
-                                     {{"metadata", {{"name", uid}}}, {"spec", {{"state", "Active"}, {"machineUID", machine}, {"nodeName", "h1"}}}});
+    create<v1alpha1::HostAssignment>(
+        server_of(cluster), "",
+        {{"metadata", {{"name", uid}}}, {"spec", {{"state", "Active"}, {"machineUID", machine}, {"nodeName", "h1"}}}});
   }
   void release(const std::string& cluster) {
     REQUIRE(server_of(cluster).request({.verb = Verb::remove, .resource = &resource_of<v1alpha1::HostAssignment>, .name = uid}));
     patch<v1alpha1::Host>(meta, "default", "h1", {{"spec", {{"consumerRef", nullptr}}}});
-    REQUIRE(meta.request({.verb = Verb::remove, .resource = &resource_of<v1alpha1::Machine>, .name_space = "default", .name = "m-" + cluster}));
+    REQUIRE(
+        meta.request({.verb = Verb::remove, .resource = &resource_of<v1alpha1::Machine>, .name_space = "default", .name = "m-" + cluster}));
   }
   SimApi& server_of(const std::string& cluster) { return cluster == "own" ? meta : business; }
 
@@ -263,12 +272,13 @@ struct Rig : Machine {
     engine = std::make_unique<Engine>(*fault, settings());
     env = std::make_unique<HostEnv>(world, meta, business, fronts, faults);
     identity = std::make_unique<Identity>(*identity_host);
-    agent = std::make_unique<Agent>(*env, *engine, AgentOptions{.host_uid = uid, .identity = "h1", .version = "1", .capacity = {}}, reconcile::seed_log("agent"));
+    agent = std::make_unique<Agent>(*env, *engine, AgentOptions{.host_uid = uid, .identity = "h1", .version = "1", .capacity = {}},
+                                    reconcile::seed_log("agent"));
     const auto file = identity->enrolment();
     REQUIRE((file && *file));
     enrolment = std::make_unique<Enrolment>(*env, *identity, **file, Enrolment::Options{life},
-                                            Worker{[this] { agent->follow(); }, [this] { agent->leave(); }, [this] { return agent->is_assigned(); },
-                                                   [this] { return agent->silence(); }},
+                                            Worker{[this] { agent->follow(); }, [this] { agent->leave(); },
+                                                   [this] { return agent->is_assigned(); }, [this] { return agent->silence(); }},
                                             nullptr, reconcile::seed_log("enrolment"));
     agent->start();
     REQUIRE(enrolment->start());
@@ -306,7 +316,9 @@ struct Rig : Machine {
     const auto a = object<v1alpha1::HostAssignment>(server_of(cluster), "", uid);
     return a.value("/status/observedGeneration"_json_pointer, 0) >= 1 && a["status"].contains("agent");
   }
-  bool is_free() { return get(at("/var/lib/endstate/identity/cluster.json")).empty() && get(at("/var/lib/endstate/identity/agent.pem")).empty(); }
+  bool is_free() {
+    return get(at("/var/lib/endstate/identity/cluster.json")).empty() && get(at("/var/lib/endstate/identity/agent.pem")).empty();
+  }
   int mode(const std::string& file) {
     struct stat s {};
     return ::stat(at(file).c_str(), &s) == 0 ? static_cast<int>(s.st_mode & 0777U) : -1;
@@ -418,7 +430,8 @@ TEST_CASE("a host whose disk was lost enrols again, and is what it was", "[enrol
   }));
 }
 
-TEST_CASE("an agent and an operator that are killed at any moment, on a network that loses things: the host arrives, and comes back", "[enrolment]") {
+TEST_CASE("an agent and an operator that are killed at any moment, on a network that loses things: the host arrives, and comes back",
+          "[enrolment]") {
   reconcile::for_seeds(15, [](std::uint64_t seed) {
     INFO("seed " << seed);
     Rig r(seed);
@@ -458,7 +471,8 @@ TEST_CASE("an agent and an operator that are killed at any moment, on a network 
 }
 
 TEST_CASE("what a person brings is looked at before it is taken", "[enrolment]") {
-  const json good{{"hostUID", "0a-1b"}, {"namespace", "default"}, {"token", "abcdef.0123456789abcdef"}, {"server", {{"address", "https://meta:6443"}}}};
+  const json good{
+      {"hostUID", "0a-1b"}, {"namespace", "default"}, {"token", "abcdef.0123456789abcdef"}, {"server", {{"address", "https://meta:6443"}}}};
   CHECK(parse_enrolment(good.dump()));
   for (const char* key : {"hostUID", "namespace", "token", "server"}) {
     auto bad = good;

@@ -77,8 +77,9 @@ Result<std::string> make_request(std::string_view key_pem, const std::string& co
   const Request request(X509_REQ_new());
   auto* const subject = X509_REQ_get_subject_name(request.get());
   const Bio bio(BIO_new(BIO_s_mem()));
-  if (!add_name(subject, "O", organization) || !add_name(subject, "CN", common_name) || X509_REQ_set_pubkey(request.get(), key.get()) != 1 ||
-      X509_REQ_sign(request.get(), key.get(), EVP_sha256()) == 0 || PEM_write_bio_X509_REQ(bio.get(), request.get()) != 1)
+  if (!add_name(subject, "O", organization) || !add_name(subject, "CN", common_name) ||
+      X509_REQ_set_pubkey(request.get(), key.get()) != 1 || X509_REQ_sign(request.get(), key.get(), EVP_sha256()) == 0 ||
+      PEM_write_bio_X509_REQ(bio.get(), request.get()) != 1)
     return broken("no certificate request could be made");
   return text_of(bio.get());
 }

@@ -54,7 +54,8 @@ class Program {
     }
     look_for_enrolment();
     if (file_) return enrol();
-    log_(reconcile::Level::warning, "this host has not enrolled: 'kubectl endstate enrol HOST' prints what 'endstate-agent --enrol -' takes", {});
+    log_(reconcile::Level::warning,
+         "this host has not enrolled: 'kubectl endstate enrol HOST' prints what 'endstate-agent --enrol -' takes", {});
     return {};
   }
   void run() { env_.run(); }
@@ -96,7 +97,8 @@ class Program {
     timer_ = env_.at(env_.now().mono + std::chrono::seconds(3), [this] {
       const auto held = std::move(timer_);
       const auto now = identity_.enrolment();
-      const bool other = now && *now && (!file_ || (*now)->host_uid != file_->host_uid || (!(*now)->token.empty() && (*now)->token != file_->token));
+      const bool other =
+          now && *now && (!file_ || (*now)->host_uid != file_->host_uid || (!(*now)->token.empty() && (*now)->token != file_->token));
       if (!other) return look_for_enrolment();
       log_(reconcile::Level::info, "enrolled anew: beginning again", {});
       begin_again();

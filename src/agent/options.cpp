@@ -33,7 +33,8 @@ std::variant<CommandLine, int> parse_command_line(int argc, const char* const* a
   CommandLine c;
   std::string level = "info", services = "systemd", uid;
   std::vector<std::string> mirrors;
-  std::int64_t lease_seconds = c.agent.lease_period.count(), certificate_seconds = c.certificate_life.count(), enrol_seconds = c.enrol_timeout.count();
+  std::int64_t lease_seconds = c.agent.lease_period.count(), certificate_seconds = c.certificate_life.count(),
+               enrol_seconds = c.enrol_timeout.count();
   c.agent.version = std::string(version);
   c.agent.identity = host_name();
   utsname machine{};
@@ -41,12 +42,16 @@ std::variant<CommandLine, int> parse_command_line(int argc, const char* const* a
   CLI::App app("Makes this host what its HostAssignment says, keeps it so, and reports.", "endstate-agent");
   app.set_version_flag("--version", std::string(version));
   app.set_config("--config", "", "A file with these options, one a line: host-uid = \"...\"");
-  app.add_option("--enrol", c.enrol, "Takes up what 'kubectl endstate enrol HOST' has printed (a file, or - for the standard input), gets this host's certificate, and ends")
+  app.add_option("--enrol", c.enrol,
+                 "Takes up what 'kubectl endstate enrol HOST' has printed (a file, or - for the standard input), gets this host's "
+                 "certificate, and ends")
       ->configurable(false);
-  app.add_option("--kubeconfig", c.kubeconfig, "How the API server is reached, and who this host is there; absent: as this host has enrolled");
+  app.add_option("--kubeconfig", c.kubeconfig,
+                 "How the API server is reached, and who this host is there; absent: as this host has enrolled");
   app.add_option("--context", c.context, "Which context of the kubeconfig; absent: its current-context");
   app.add_option("--host-uid", uid, "With --kubeconfig: the uid of this host's Host object, the name of its HostAssignment");
-  app.add_option("--certificate-seconds", certificate_seconds, "How long this host's certificates are asked for; they are renewed at two thirds of it")
+  app.add_option("--certificate-seconds", certificate_seconds,
+                 "How long this host's certificates are asked for; they are renewed at two thirds of it")
       ->check(CLI::Range(600, 31'536'000))
       ->capture_default_str();
   app.add_option("--enrol-timeout-seconds", enrol_seconds, "How long --enrol waits for the certificate")

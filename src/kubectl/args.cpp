@@ -251,7 +251,8 @@ class Builder {
 
   void enrol() {
     auto* app = sub(app_, "enrol",
-                    "Makes a one-time token for a Host, and prints what its agent takes: kubectl endstate enrol h1 | ssh root@h1 endstate-agent --enrol -",
+                    "Makes a one-time token for a Host, and prints what its agent takes: kubectl endstate enrol h1 | ssh root@h1 "
+                    "endstate-agent --enrol -",
                     codes_of_verb);
     app->add_option("host", raw_.target, "The Host's name")->expected(0, 1);
     app->add_option("--server", raw_.enrol.server, "The API server as the host reaches it, https://...; absent: as the kubeconfig says");
@@ -263,7 +264,8 @@ class Builder {
                            args.host = raw_.target[0];
                            if (const auto slash = args.host.find('/'); slash != std::string::npos) {  // host/h1, as kubectl prints it
                              const auto kind = lower(args.host.substr(0, slash));
-                             if (kind != "host" && kind != "hosts" && kind != "host.endstate.dev" && kind != "hosts.endstate.dev" && kind != "eho")
+                             if (kind != "host" && kind != "hosts" && kind != "host.endstate.dev" && kind != "hosts.endstate.dev" &&
+                                 kind != "eho")
                                return wrong("name one Host, like h1 or host/h1");
                              args.host.erase(0, slash + 1);
                            }

@@ -28,7 +28,8 @@ Result<std::string> enrolment_text(const v1alpha1::Host& host, const std::string
   const auto endpoint = reconcile::parse_server(address);
   if (!endpoint) return fail(Code::invalid, "--server " + endpoint.error().message);
   if (endpoint->loopback)
-    return fail(Code::invalid, "a host can't reach the API server at " + address + ": give --server https://... as it is reached from there");
+    return fail(Code::invalid,
+                "a host can't reach the API server at " + address + ": give --server https://... as it is reached from there");
   if (credentials.insecure)
     return fail(Code::invalid, "the kubeconfig has insecure-skip-tls-verify: a host is told whom to trust, so use one with the CA");
   nlohmann::ordered_json server{{"address", address}};

@@ -3,7 +3,6 @@
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
-
 using namespace endstate;
 using namespace endstate::kubectl;
 using nlohmann::json;
@@ -36,8 +35,10 @@ TEST_CASE("what is printed is what a host can use", "[enrol]") {
   reconcile::Credentials c;
   c.server = "https://api.example.com:6443";
   const auto text = json::parse(enrolment_text(host(), "t", {.host = "h1"}, c, "PEM").value());
-  CHECK(text == json{{"hostUID", "u1"}, {"namespace", "prod"}, {"host", "h1"}, {"token", "t"}, {"server", {{"address", c.server}, {"ca", "PEM"}}}});
-  const auto other = json::parse(enrolment_text(host(), "t", {.host = "h1", .server = "https://10.0.0.1", .tls_server_name = "api"}, c, "").value());
+  CHECK(text ==
+        json{{"hostUID", "u1"}, {"namespace", "prod"}, {"host", "h1"}, {"token", "t"}, {"server", {{"address", c.server}, {"ca", "PEM"}}}});
+  const auto other =
+      json::parse(enrolment_text(host(), "t", {.host = "h1", .server = "https://10.0.0.1", .tls_server_name = "api"}, c, "").value());
   CHECK(other["server"] == json{{"address", "https://10.0.0.1"}, {"tlsServerName", "api"}});
   c.server = "https://127.0.0.1:6443";
   const auto loopback = enrolment_text(host(), "t", {.host = "h1"}, c, "PEM");

@@ -42,7 +42,8 @@ int run_enrol(const Session& s, const EnrolArgs& args, const reconcile::Credenti
       return exit_code::good;
     }
     if (s.client.mono() >= end)
-      return s.fail("no token was made within " + std::to_string(args.timeout.count()) + " s: does endstate-operator run, and may it write Secrets in " +
+      return s.fail("no token was made within " + std::to_string(args.timeout.count()) +
+                        " s: does endstate-operator run, and may it write Secrets in " +
                         std::string(v1alpha1::enrolment::bootstrap_namespace) + "? (its log says)",
                     exit_code::no);
     s.client.sleep(look_again);
