@@ -44,7 +44,7 @@ start_apiserver() {
     --tls-cert-file="$PKI/serving.crt" --tls-private-key-file="$PKI/serving.key" --client-ca-file="$PKI/ca.crt" --cert-dir="$RUN_DIR/pki" \
     --service-account-issuer="$server" --service-account-key-file="$PKI/service-account.pub" --service-account-signing-key-file="$PKI/service-account.key" \
     --authorization-mode=Node,RBAC --enable-bootstrap-token-auth=true --service-cluster-ip-range=10.96.0.0/16 --allow-privileged=true \
-    --kubelet-client-certificate="$PKI/admin.crt" --kubelet-client-key="$PKI/admin.key" \
+    --kubelet-client-certificate="$PKI/admin.crt" --kubelet-client-key="$PKI/admin.key" --kubelet-preferred-address-types=InternalIP \
     --max-requests-inflight=4000 --max-mutating-requests-inflight=2000 --shutdown-watch-termination-grace-period=1s \
     --audit-policy-file="$ROOT/e2e/kubernetes/audit-policy.yaml" --audit-log-path="$RUN_DIR/audit.log" --audit-log-mode=blocking \
     --audit-log-maxsize=200 --audit-log-maxbackup=4 --audit-log-maxage=7

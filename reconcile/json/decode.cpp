@@ -185,6 +185,8 @@ bool Decoder::value(Value v, const Type& type, void* out) {
 // What is never the same twice would only fill the pool with strings that nobody shares.
 bool Decoder::field(Value v, const Field& field, void* out) {
   if (!field.rules.unique || field.type->kind != Kind::text) return value(v, *field.type, out);
+  json_type kind{};
+  if (v.type().get(kind) == simdjson::SUCCESS && kind == json_type::null) return value(v, *field.type, out);
   std::string_view text;
   if (!string(v, text)) return false;
   as<Text>(out) = Text(text);

@@ -110,6 +110,12 @@ TEST_CASE("null and absence are the same, unknown fields are skipped", "[json]")
   CHECK(read(R"({"unknown":{"a":[1,2,{"b":"}"}]},"size":3,"sizes":[{}],"":1})").value().size == 3);
   CHECK(read(R"({"labels":{"a":null,"b":"x"}})").value().labels == Labels{{"b", "x"}});
   CHECK_FALSE(read(R"({"limit":null})").value().limit.has_value());
+  // What isn't pooled, too: a bookmark of CertificateSigningRequests has a request that is null.
+  Pool pool;
+  const auto meta = decode<ObjectMeta>(R"({"name":"x","resourceVersion":null})", pool);
+  REQUIRE(meta);
+  CHECK(meta->name == "x");
+  CHECK(meta->resource_version.empty());
   CHECK(read(R"({"limit":0})").value().limit == 0);
   CHECK(read("  {\n \"size\" :\t4 }\r\n").value().size == 4);
   CHECK(read("{\"si\\u007ae\":4}").value().size == 4);  // an escaped name is the same name
