@@ -60,6 +60,14 @@ std::string root_of(char** argv) {
   return "/";
 }
 
+// A command that a person gives (endstate-agent --enrol -) is not a start of the agent: it is no try, and needs no watchdog.
+bool is_command(char** argv) {
+  for (char** a = argv; a[0] != nullptr; ++a)
+    for (const std::string_view flag : {"--enrol", "--help", "-h", "--version"})
+      if (std::string_view(a[0]) == flag || std::string_view(a[0]).starts_with(std::string(flag) + "=")) return true;
+  return false;
+}
+
 // Waits until the trial is over, the agent has ended (then its next start counts), or the limit is reached.
 void watch(const Tree& tree, const Trial& trial, int agent, std::chrono::milliseconds limit) {
   const auto until = std::chrono::steady_clock::now() + limit;
@@ -132,7 +140,7 @@ Start choose_start(const Tree& tree) {
 }
 
 void become_current(char** argv, std::chrono::milliseconds limit) {
-  if (::getenv(launched_by) != nullptr) return;  // NOLINT(concurrency-mt-unsafe): before any thread
+  if (::getenv(launched_by) != nullptr || is_command(argv)) return;  // NOLINT(concurrency-mt-unsafe): before any thread
   const Tree tree(root_of(argv), true);
   for (int tries = 0; tries < 2; ++tries) {
     const auto start = choose_start(tree);

@@ -217,6 +217,23 @@ TEST_CASE("the first version starts what is on trial, and goes back when it hang
   CHECK(run(std::chrono::seconds(9)) == 5);
   CHECK_FALSE(fs::exists(folder.path() + trial_path()));
 
+  SECTION("a person's command is not a start") {
+    install("bad", "#!/bin/sh\nexit 1\n");
+    put_on_trial("bad", "good");
+    for (const char* flag : {"--enrol", "--enrol=-", "--version"}) {
+      const pid_t pid = ::fork();
+      if (pid == 0) {
+        const std::string root = "--root=" + folder.path();
+        const char* argv[] = {"endstate-agent", root.c_str(), flag, nullptr};
+        become_current(const_cast<char**>(argv), std::chrono::seconds(9));
+        ::_exit(77);
+      }
+      int status = 0;
+      ::waitpid(pid, &status, 0);
+      CHECK(WEXITSTATUS(status) == 77);
+    }
+    CHECK(trial().starts == 0);
+  }
   SECTION("it ends at once") {
     install("bad", "#!/bin/sh\nexit 1\n");
     put_on_trial("bad", "good");
