@@ -245,5 +245,6 @@ TEST_CASE("budget operations are spelled as the guard's permits spell them", "[a
   CHECK(name_of(BudgetOperation::machine_update) == operation::machine_update);
   CHECK(name_of(BudgetOperation::close_scheduling) == operation::close_scheduling);
   CHECK(name_of(BudgetOperation::teardown) == operation::teardown);
-  CHECK(described<BudgetOperation>.names.size() == 11);
+  CHECK(name_of(BudgetOperation::control_plane_repair) == operation::control_plane_repair);
+  CHECK(described<BudgetOperation>.names.size() == 12);
 }

@@ -26,7 +26,7 @@ TEST_CASE("kubeconfig is completed by clusters' names, its file by files", "[com
 }
 
 TEST_CASE("completion: commands, verbs and flags, by what is typed", "[kubectl]") {
-  CHECK(words_of({""}) == Words{"rollout", "diff", "describe", "top"});
+  CHECK(words_of({""}) == Words{"rollout", "diff", "describe", "kubeconfig", "top", "enrol"});
   CHECK(words_of({"d"}) == Words{"diff", "describe"});
   CHECK(words_of({"rollout", "p"}) == Words{"pause", "promote"});
   CHECK(words_of({"-n", "prod", "rollout", "st"}) == Words{"status"});
