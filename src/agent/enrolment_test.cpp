@@ -406,7 +406,7 @@ TEST_CASE("certificates are renewed at two thirds of their life, with another ke
   CHECK(pem("host.pem") == host);
   CHECK(pem("agent.pem") == agent);
   REQUIRE(r.until([&] { return pem("host.pem") != host && pem("agent.pem") != agent; }, 15min));
-  REQUIRE_FALSE(r.until([&] { return false; }, 24h));  // twelve lives
+  REQUIRE_FALSE(r.until([&] { return false; }, 6h));  // three lives
   CHECK(check_certificate(pem("host.pem"), pem("host.pem"), names::user(r.uid), "endstate:hosts").value().to > r.world.wall());
   r.patch<v1alpha1::HostAssignment>(r.business, "", r.uid, {{"spec", {{"revision", "r2"}}}});
   CHECK(r.until([&] {
