@@ -136,14 +136,19 @@ stranger() {
 check "a stranger's request in a host's name is denied" stranger
 
 # --- killed, enrolled again, released ---
-kill -KILL "$(process_pid agent)"
+renewed() { kubectl_admin get lease -n endstate-system "host-$uid" -o jsonpath='{.spec.renewTime}'; }
+before=$(renewed)
+lives_on() { [[ $(renewed) > $before ]]; }
+dying=$(process_pid agent)
+disown "$dying" # or the shell tells of its end
+kill -KILL "$dying"
 start_agent
-check "an agent that was killed goes on" until_true 30 as_host agent.pem get hostassignment "$uid"
+check "an agent that was killed goes on" until_true 30 lives_on
 rm -rf "$identity"
-check "a host that lost what it is enrols again" enrol
+check "a host that lost what it is enrols again, under a running agent" enrol
 check "and is back in its cluster" until_true 60 test -s "$identity/agent.pem"
-stop_processes 10 agent
-start_agent
+before=$(renewed)
+check "and lives there" until_true 30 lives_on
 kubectl_admin delete machine.endstate.dev m1 --wait=false >/dev/null
 gone() { ! kubectl_admin get hostassignment "$uid" 2>/dev/null && ! kubectl_admin get secret "endstate-host-$uid" -n default 2>/dev/null; }
 check "released, nothing is handed over any more" until_true 90 gone

@@ -50,6 +50,7 @@ class Enrolment {
 
   Result<void> start();
   bool is_enrolled() const { return !host_.pem().empty(); }
+  const std::string& certificate() const { return host_.pem(); }  // certificate 1 and its key; empty: none that is good now
   const std::string& trouble() const { return host_.trouble(); }
 
  private:

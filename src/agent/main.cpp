@@ -21,6 +21,8 @@ namespace {
 
 using namespace endstate::agent;
 
+constexpr const char* host_certificate_file = "host.pem";
+
 int refuse(const std::string& why) {
   std::cerr << "endstate-agent: " << why << "\n";
   return 2;
@@ -45,6 +47,7 @@ class Program {
       auto file = identity_.enrolment();
       if (!file) return fail(file.error());
       file_ = std::move(*file);
+      if (auto pem = identity_.pem(host_certificate_file)) began_with_ = std::move(*pem);
       if (file_) agent.host_uid = file_->host_uid;
     }
     make_agent(std::move(agent));
@@ -96,13 +99,20 @@ class Program {
   void look_for_enrolment() {
     timer_ = env_.at(env_.now().mono + std::chrono::seconds(3), [this] {
       const auto held = std::move(timer_);
-      const auto now = identity_.enrolment();
-      const bool other =
-          now && *now && (!file_ || (*now)->host_uid != file_->host_uid || (!(*now)->token.empty() && (*now)->token != file_->token));
-      if (!other) return look_for_enrolment();
+      if (!has_enrolled_anew()) return look_for_enrolment();
       log_(reconcile::Level::info, "enrolled anew: beginning again", {});
       begin_again();
     });
+  }
+  // By another token, or, where `endstate-agent --enrol` has used that up between two looks, by a certificate that is neither ours nor the
+  // one we began with (which may be over: that is no news).
+  bool has_enrolled_anew() const {
+    const auto now = identity_.enrolment();
+    if (!now || !*now) return false;
+    if (!file_ || (*now)->host_uid != file_->host_uid) return true;
+    if (!(*now)->token.empty()) return (*now)->token != file_->token;
+    const auto pem = identity_.pem(host_certificate_file);
+    return pem && !pem->empty() && *pem != began_with_ && *pem != enrolment_->certificate();
   }
   void begin_again() {
     begins_again_ = true;
@@ -118,6 +128,7 @@ class Program {
   reconcile::Metrics metrics_{"endstate_agent"};
   reconcile::Events events_;
   std::optional<EnrolmentFile> file_;
+  std::string began_with_;  // certificate 1 as it was on the disk; empty: none
   std::unique_ptr<FileWatch> files_;
   std::unique_ptr<Agent> agent_;
   std::unique_ptr<Enrolment> enrolment_;
