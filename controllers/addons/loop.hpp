@@ -13,6 +13,8 @@ namespace endstate::addons {
 
 class AddonsLoop final : public reconcile::Loop {
  public:
+  // The kinds must outlive every call that a pass leads to: who runs an Env beyond the loop's end holds on to them.
+  explicit AddonsLoop(std::shared_ptr<Kinds> kinds = std::make_shared<Kinds>()) : kinds_(std::move(kinds)) {}
   std::string_view name() const override { return "addons"; }
   const reconcile::Kind& kind() const override;
   std::vector<reconcile::Source> sources() const override;
@@ -24,7 +26,7 @@ class AddonsLoop final : public reconcile::Loop {
 
   // A version never changes: what was read of it is kept until it has gone. For the Env's thread; the kinds, for plans.
   mutable std::map<std::string, std::shared_ptr<Read>, std::less<>> read_;  // by uid
-  std::shared_ptr<Kinds> kinds_ = std::make_shared<Kinds>();
+  std::shared_ptr<Kinds> kinds_;
 };
 
 }  // namespace endstate::addons

@@ -186,6 +186,7 @@ class Reader {
 std::vector<Addon> read_manifests(const std::vector<Manifest>& manifests, Kinds& kinds) {
   Reader reader(kinds);
   std::vector<Addon> out;
+  out.reserve(manifests.size());
   for (const auto& m : manifests) out.push_back(reader.read(m));
   for (auto& addon : out) reader.place(addon);
   return out;

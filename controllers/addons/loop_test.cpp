@@ -42,9 +42,10 @@ struct Process {  // an operator
   Metrics metrics{"test"};
   Manager manager;
 
-  Process(SimWorld& world, SimApi& meta, SimApi& business, SimFaults faults)
+  Process(SimWorld& world, SimApi& meta, SimApi& business, SimFaults faults, std::shared_ptr<endstate::addons::Kinds> kinds)
       : env(world, "op", faults),
         caches(env, seed_log("op"), {}),
+        addons(std::move(kinds)),
         manager(env, caches, guard, {&cluster, &addons}, {.program = "endstate", .disruptive = endstate::guard::disruptive}, metrics,
                 seed_log("op")) {
     env.serve("", meta);
@@ -56,6 +57,7 @@ struct Process {  // an operator
 struct World {
   SimWorld world;
   SimApi meta{world}, business{world};
+  std::shared_ptr<endstate::addons::Kinds> kinds = std::make_shared<endstate::addons::Kinds>();  // calls in flight outlive a process
   std::unique_ptr<Process> process;
 
   explicit World(std::uint64_t seed = 1) : world(seed) {
@@ -97,7 +99,7 @@ struct World {
   void went_through(const std::string& name) { status({{"controlPlane", {{"packageVersion", name}}}}); }
   void start(SimFaults faults = {}) {
     process.reset();
-    process = std::make_unique<Process>(world, meta, business, faults);
+    process = std::make_unique<Process>(world, meta, business, faults, kinds);
   }
   json cluster() const { return json::parse(meta.get(resource_of<api::Cluster>, "prod", "hz-a").value_or("{}")); }
   json condition(const std::string& type) const {

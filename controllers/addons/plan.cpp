@@ -13,7 +13,7 @@ namespace {
 
 namespace reason = api::reason;
 using nlohmann::json;
-using reconcile::Action, reconcile::MonoTime, reconcile::Query, reconcile::Text, reconcile::Verb;
+using reconcile::MonoTime, reconcile::Text, reconcile::Verb;
 using namespace std::chrono_literals;
 
 // What is never taken away by itself: deleting it deletes what others put into it.

@@ -11,7 +11,7 @@
 namespace endstate::cluster {
 
 namespace api = v1alpha1;
-using api::ConditionStatus, api::EtcdMember;
+using api::ConditionStatus;
 using reconcile::Job, reconcile::Pod;
 using namespace std::chrono_literals;
 

@@ -70,7 +70,7 @@ std::string failure_of(const HostedFacts& facts, const Job& job) {
       for (const auto& c : *list)
         if (const auto& t = c.state.terminated; t && t->exit_code != 0)
           return c.name.str() + ": " + (t->message.empty() ? t->reason.str() : last_line(t->message.view()));
-    if (const auto waiting = waiting_of(*pod); !waiting.empty()) return waiting;
+    if (auto waiting = waiting_of(*pod); !waiting.empty()) return waiting;
   }
   const auto* c = is(job, "Failed");
   return c ? c->message.str() : std::string();
