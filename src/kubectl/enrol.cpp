@@ -18,7 +18,7 @@ std::string wish_for_token(const v1alpha1::Host& host, const std::string& wish) 
 std::optional<std::string> token_for(const TokenSecret& secret, const std::string& wish) {
   const auto& notes = secret.metadata.annotations;
   if (notes.get(names::wanted) != wish || notes.get(names::published) != "true") return std::nullopt;
-  const auto token = reconcile::from_base64(secret.data.get(names::token_key));
+  auto token = reconcile::from_base64(secret.data.get(names::token_key));
   return token;
 }
 
