@@ -194,16 +194,25 @@ class Planner {
                                  in_.site.member(m.i) + " is being made anew: " + why, false};
   }
 
+  // The last failure stands until its step is done again. One that hasn't caught up yet can't be promoted: that is no trouble.
+  void say_failure(const Member& m) {
+    for (const auto step : steps) {
+      const auto* j = job(step);
+      if (!j || in_.now - created(*j) > stands_for || operation_of(*j) != std::string(step) + " " + in_.site.member(m.i)) continue;
+      if (step != "promote" && state_of(*j) == JobState::failed) trouble(m, failure_of(in_.facts, *j));
+    }
+  }
+
   void replace(const Member& m) {
     if (m.empty || m.unsealed) out_.progress = in_.site.member(m.i) + " lost its data, and is made anew from the others";
+    say_failure(m);
     if (in_.image.empty() || something_runs()) return;
     const auto* last = newest_step(m);
     if (!last) return list(m);
     if (state_of(*last) == JobState::failed) {
-      // One that hasn't caught up yet can't be promoted: that is no trouble.
-      if (operation_of(*last).substr(0, 7) != "promote") trouble(m, failure_of(in_.facts, *last));
       const auto retry = ended_at(*last) + member_retry;
-      if (retry <= in_.now) out_.actions.push_back(remove_job(*last, "it failed: it is tried again"));
+      // A part of it may have been done: what is tried next follows from which members there are now, not from what was said before it.
+      if (retry <= in_.now) return list(m);
       out_.again = std::max<std::chrono::seconds>(2s, std::chrono::ceil<std::chrono::seconds>(retry - in_.now));
       return;
     }
