@@ -225,13 +225,13 @@ class Planner {
       out_.again = 2s;
   }
   void list(const Member& m) {
-    start("list", in_.site.member(m.i), {}, {list_step(ctl({"member", "list", "--hex", "--write-out=json"}))},
+    start("list", in_.site.member(m.i), {}, {list_step(ctl({"member", "list", "--write-out=json"}))},
           in_.site.member(m.i) + " isn't ready: which members there are", false);
   }
   void next(const Member& m, const Job& last, const std::vector<MemberEntry>& members) {
     const auto name = in_.site.member(m.i);
     const JobStep add{"add", ctl({"member", "add", name, "--learner", "--peer-urls=" + in_.site.peer_url(m.i)})};
-    const auto then = list_step(ctl({"member", "list", "--hex", "--write-out=json"}));
+    const auto then = list_step(ctl({"member", "list", "--write-out=json"}));
     const auto* entry = entry_of(in_.site, members, m.i);
     if (!entry) return start("add", name, {add}, {then}, "it is added anew, as a learner", true);
     const bool learner = entry->learner, begun = !entry->name.empty();

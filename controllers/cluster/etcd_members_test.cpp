@@ -186,7 +186,7 @@ struct Etcd {
   std::string list() const {
     json out{{"header", json::object()}, {"members", json::array()}};
     for (const auto& e : entries) {
-      json m{{"ID", e.id}, {"name", e.name}, {"peerURLs", {e.url}}};
+      json m{{"ID", std::stoull(e.id, nullptr, 16)}, {"name", e.name}, {"peerURLs", {e.url}}};
       if (e.learner) m["isLearner"] = true;
       out["members"].push_back(m);
     }
@@ -497,14 +497,15 @@ TEST_CASE("sizes are asked for on schedule; what is half empty is defragmented o
 TEST_CASE("what etcdctl says is read, or isn't taken for anything", "[hosted][etcd]") {
   const auto members = read_members(
       "{\"level\":\"warn\"}\n"
-      R"({"header":{"cluster_id":"1"},"members":[{"ID":"8d18ef65962d274","name":"m1","peerURLs":["https://x:2380"],"clientURLs":["c"]},)"
-      R"({"ID":"7d6523372c39528a","name":"","peerURLs":["https://y:2380"],"clientURLs":null,"isLearner":true}]})"
+      R"({"header":{"cluster_id":"1"},"members":[{"ID":635446211148698228,"name":"m1","peerURLs":["https://x:2380"],"clientURLs":["c"]},)"
+      R"({"ID":9035666947260895882,"peerURLs":["https://y:2380"],"clientURLs":null,"isLearner":true}]})"
       "\n");
   REQUIRE(members);
   CHECK(members->at(1).learner);
+  CHECK(members->at(0).id == "8d18ef65962d274");
   CHECK(members->at(0).peers == std::vector<std::string>{"https://x:2380"});
   for (const auto* bad : {"", "null", "{}", R"({"header":{},"members":[]})", R"({"header":{},"members":[{"ID":"; rm -rf","peerURLs":[]}]})",
-                          R"({"header":{},"members":[{"ID":5,"peerURLs":[]}]})", "Error: context deadline exceeded"})
+                          R"({"header":{},"members":[{"ID":"5","peerURLs":[]}]})", "Error: context deadline exceeded"})
     CHECK_FALSE(read_members(bad));
   Site site;
   for (const auto* bad : {"", "[]", "[1]", "{}"}) CHECK_FALSE(read_status(site, bad));

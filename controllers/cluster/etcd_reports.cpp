@@ -1,6 +1,7 @@
 #include "controllers/cluster/etcd_reports.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <nlohmann/json.hpp>
 
 namespace endstate::cluster {
@@ -35,8 +36,10 @@ std::uint64_t id(const json& object, const char* name) {
   return object.contains(name) && object[name].is_number_unsigned() ? object[name].get<std::uint64_t>() : std::uint64_t{0};
 }
 
-bool is_hex(std::string_view text) {
-  return !text.empty() && text.size() <= 16 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+// As etcdctl takes it. Its own --hex would do, but leaves out who is a learner (3.6.16).
+std::string hex(std::uint64_t number) {
+  char buffer[16];
+  return {buffer, std::to_chars(std::begin(buffer), std::end(buffer), number, 16).ptr};
 }
 
 }  // namespace
@@ -47,11 +50,12 @@ std::optional<std::vector<MemberEntry>> read_members(std::string_view log) {
   std::vector<MemberEntry> out;
   for (const auto& m : found["members"]) {
     if (!m.is_object()) return std::nullopt;
-    MemberEntry entry{.id = text(m, "ID"),
+    const auto number = id(m, "ID");
+    MemberEntry entry{.id = hex(number),
                       .name = text(m, "name"),
                       .learner = m.contains("isLearner") && m["isLearner"].is_boolean() && m["isLearner"].get<bool>(),
                       .peers = {}};
-    if (!is_hex(entry.id) || !m.contains("peerURLs") || !m["peerURLs"].is_array()) return std::nullopt;
+    if (number == 0 || !m.contains("peerURLs") || !m["peerURLs"].is_array()) return std::nullopt;
     for (const auto& url : m["peerURLs"])
       if (url.is_string()) entry.peers.push_back(url.get<std::string>());
     out.push_back(std::move(entry));

@@ -7,7 +7,7 @@
 # Needs root.
 #
 #   RUN_DIR, PORT_BASE   default .run/e2e-hosted, 29000
-#   E2E_STORIES          which of those between the first creation and deletion; all but three need three_masters (default: all)
+#   E2E_STORIES          which of those between the first creation and deletion; most need three_masters before (default: all)
 #   KEEP=1               leave everything running at the end
 set -euo pipefail
 export RUN_DIR=${RUN_DIR:-.run/e2e-hosted} PORT_BASE=${PORT_BASE:-29000}
