@@ -352,7 +352,7 @@ TEST_CASE("from nothing to Ready, in the order in which things need one another"
 }
 
 TEST_CASE("killed after any number of actions of any pass, it still comes up, with one CA each", "[hosted][plan]") {
-  for (unsigned seed = 1; seed <= 15; ++seed) {
+  for (unsigned seed = 1; seed <= 8; ++seed) {
     MetaCluster m;
     unsigned state = seed * 2654435761u;
     const auto chance = [&](unsigned n) {
@@ -548,7 +548,7 @@ TEST_CASE("a release that touches etcd or the API server comes after a snapshot 
 }
 
 TEST_CASE("killed after any number of actions of a release, it goes through with one snapshot, or two", "[hosted][plan]") {
-  for (unsigned seed = 1; seed <= 15; ++seed) {
+  for (unsigned seed = 1; seed <= 8; ++seed) {
     auto m = running();
     const auto jobs = m.jobs;
     m.cluster.spec.package_version = api::NameRef{"v1.34.4"};
@@ -725,7 +725,7 @@ TEST_CASE("deleted: masters, etcd, what led to them, keys; by policy data's keys
 }
 
 TEST_CASE("killed after any number of actions of a rotation: it ends, with one CA, and nobody was cut off", "[hosted][plan]") {
-  for (unsigned seed = 1; seed <= 15; ++seed) {
+  for (unsigned seed = 1; seed <= 6; ++seed) {
     auto m = running();
     const auto ca = all_cas[seed % std::size(all_cas)];
     const auto old = m.facts.cas[at(ca)].issuing->fingerprint;
