@@ -105,9 +105,9 @@ class Planner {
     if (in_.busy) return nullptr;
     return first([&](const Member& x) { return x.running && in_.now - x.since >= member_unready; });
   }
+  // Something was begun with it, whatever was asked about it since.
   bool under_way(const Member& m) const {
-    const auto* job = newest_step(m);
-    return job && operation_of(*job).substr(0, 4) != "list";
+    return std::any_of(std::begin(steps), std::end(steps), [&](std::string_view step) { return step != "list" && step_at(m, step); });
   }
 
   // ---- may it begin? ----
@@ -149,13 +149,15 @@ class Planner {
       if (runs(defragment_step(i))) return true;
     return runs("status") || std::any_of(std::begin(steps), std::end(steps), runs);
   }
+  const Job* step_at(const Member& m, std::string_view step) const {
+    const auto* j = job(step);
+    const bool stands = j && in_.now - created(*j) <= stands_for && operation_of(*j) == std::string(step) + " " + in_.site.member(m.i);
+    return stands ? j : nullptr;
+  }
   const Job* newest_step(const Member& m) const {
     const Job* newest = nullptr;
-    for (const auto step : steps) {
-      const auto* j = job(step);
-      if (!j || in_.now - created(*j) > stands_for || operation_of(*j) != std::string(step) + " " + in_.site.member(m.i)) continue;
-      if (!newest || created(*newest) <= created(*j)) newest = j;
-    }
+    for (const auto step : steps)
+      if (const auto* j = step_at(m, step); j && (!newest || created(*newest) <= created(*j))) newest = j;
     return newest;
   }
   static JobStep list_step(std::vector<std::string> command) { return {"list", std::move(command)}; }
@@ -196,11 +198,9 @@ class Planner {
 
   // The last failure stands until its step is done again. One that hasn't caught up yet can't be promoted: that is no trouble.
   void say_failure(const Member& m) {
-    for (const auto step : steps) {
-      const auto* j = job(step);
-      if (!j || in_.now - created(*j) > stands_for || operation_of(*j) != std::string(step) + " " + in_.site.member(m.i)) continue;
-      if (step != "promote" && state_of(*j) == JobState::failed) trouble(m, failure_of(in_.facts, *j));
-    }
+    for (const auto step : steps)
+      if (const auto* j = step_at(m, step); j && step != "promote" && state_of(*j) == JobState::failed)
+        trouble(m, failure_of(in_.facts, *j));
   }
 
   void replace(const Member& m) {
