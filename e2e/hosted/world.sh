@@ -24,7 +24,7 @@ import_images() {
     import "$name:$kubernetes" "$bin/$name"
     import "$name:$kubernetes_before" "$bin/previous/$name"
   done
-  import shell:1 /bin/bash /usr/bin/timeout /bin/mv /bin/mv
+  import shell:1 /bin/bash /usr/bin/timeout /bin/mv
   import "operator:$endstate" "$BUILD_BIN/endstate-operator"
   say "images made and imported: $((($(ms) - began) / 1000)) s"
 }
