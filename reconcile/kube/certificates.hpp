@@ -11,7 +11,7 @@ struct CertificateRequestSpec {
 };
 consteval auto describe(const CertificateRequestSpec*) {
   using S = CertificateRequestSpec;
-  return object("What is asked for.", field<&S::request>("request", "The PKCS #10 request, PEM in base64."),
+  return object("What is asked for.", field<&S::request>("request", "The PKCS #10 request, PEM in base64.", {.unique = true}),
                 field<&S::signer_name>("signerName", "Who is to sign."), field<&S::username>("username", "Who asks."),
                 field<&S::usages>("usages", "What the certificate is for."), field<&S::groups>("groups", "Groups of who asks."));
 }
@@ -36,7 +36,7 @@ struct CertificateRequestStatus {
 consteval auto describe(const CertificateRequestStatus*) {
   using S = CertificateRequestStatus;
   return object("How far it is.", field<&S::conditions>("conditions", "What became of it.", {.list_key = "type"}),
-                field<&S::certificate>("certificate", "The certificate, PEM in base64."));
+                field<&S::certificate>("certificate", "The certificate, PEM in base64.", {.unique = true}));
 }
 
 struct CertificateSigningRequest {
