@@ -14,22 +14,18 @@
 #include <array>
 #include <memory>
 
+#include "reconcile/kube/base64.hpp"
+#include "reconcile/kube/openssl.hpp"
+
 namespace endstate::cluster {
 namespace {
 
 using reconcile::Code, reconcile::fail, reconcile::Result;
 using std::chrono::seconds;
 
-template <auto Free>
-struct Deleter {
-  template <class T>
-  void operator()(T* p) const {
-    Free(p);
-  }
-};
-using Bio = std::unique_ptr<BIO, Deleter<BIO_free_all>>;
-using Key = std::unique_ptr<EVP_PKEY, Deleter<EVP_PKEY_free>>;
-using Certificate = std::unique_ptr<X509, Deleter<X509_free>>;
+namespace openssl = reconcile::openssl;
+using openssl::Bio, openssl::Certificate, openssl::Deleter, openssl::entry_of, openssl::Key, openssl::no_passphrase,
+    openssl::read_certificate, openssl::read_key, openssl::reader, openssl::text_of, openssl::time_of;
 using Extension = std::unique_ptr<X509_EXTENSION, Deleter<X509_EXTENSION_free>>;
 using Names = std::unique_ptr<GENERAL_NAMES, Deleter<GENERAL_NAMES_free>>;
 using Number = std::unique_ptr<BIGNUM, Deleter<BN_free>>;
@@ -44,14 +40,8 @@ auto broken(std::string_view what) {
   return fail(Code::invalid, std::string(what) + (text[0] == '\0' ? "" : std::string(": ") + text.data()));
 }
 
-std::string text_of(BIO* bio) {
-  char* at = nullptr;
-  const auto size = BIO_get_mem_data(bio, &at);
-  return {at, static_cast<std::size_t>(size)};
-}
 // Private keys are wiped from the buffer when it goes (a secure-memory BIO falls back to the ordinary heap, and cleanses it).
 Bio memory() { return Bio(BIO_new(BIO_s_secmem())); }
-Bio reader(std::string_view pem) { return Bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size()))); }
 
 std::string hex(const unsigned char* bytes, std::size_t size) {
   constexpr std::string_view digits = "0123456789abcdef";
@@ -76,11 +66,6 @@ std::string certificate_pem(X509* certificate) {
   const Bio bio(BIO_new(BIO_s_mem()));
   return PEM_write_bio_X509(bio.get(), certificate) == 1 ? text_of(bio.get()) : std::string();
 }
-// A passphrase is never asked for: a key that has one can't be read.
-int no_passphrase(char*, int, int, void*) { return -1; }
-Key read_key(std::string_view pem) { return Key(PEM_read_bio_PrivateKey(reader(pem).get(), nullptr, no_passphrase, nullptr)); }
-Certificate read_one(std::string_view pem) { return Certificate(PEM_read_bio_X509(reader(pem).get(), nullptr, no_passphrase, nullptr)); }
-
 // ---- making ----
 
 bool set_serial(X509* x) {  // RFC 5280, 4.1.2.2: positive, at most 20 bytes; 127 bits of chance
@@ -157,25 +142,6 @@ const char* usages(const LeafSpec& spec) {
 
 // ---- reading ----
 
-std::string entry(const X509_NAME* name, int nid) {
-  const int at = X509_NAME_get_index_by_NID(name, nid, -1);
-  if (at < 0) return {};
-  unsigned char* text = nullptr;
-  const int size = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
-  if (size < 0) return {};
-  std::string out(reinterpret_cast<char*>(text), static_cast<std::size_t>(size));
-  OPENSSL_free(text);
-  return out;
-}
-
-WallTime time_of(const ASN1_TIME* at) {
-  tm parts{};
-  if (ASN1_TIME_to_tm(at, &parts) != 1) return {};
-  using namespace std::chrono;
-  const auto day = sys_days(year(parts.tm_year + 1900) / month(static_cast<unsigned>(parts.tm_mon + 1)) / parts.tm_mday);
-  return day + hours(parts.tm_hour) + minutes(parts.tm_min) + seconds(parts.tm_sec);
-}
-
 std::string address_text(const ASN1_OCTET_STRING* a) {
   std::array<char, INET6_ADDRSTRLEN> text{};
   const int size = ASN1_STRING_length(a);
@@ -208,8 +174,8 @@ Result<CertificateFacts> facts(X509* x) {
   out.fingerprint = hex(digest.data(), size);
   out.key_id = hex(X509_get0_subject_key_id(x));
   out.issuer_key_id = hex(X509_get0_authority_key_id(x));
-  out.common_name = entry(X509_get_subject_name(x), NID_commonName);
-  out.organization = entry(X509_get_subject_name(x), NID_organizationName);
+  out.common_name = entry_of(X509_get_subject_name(x), NID_commonName);
+  out.organization = entry_of(X509_get_subject_name(x), NID_organizationName);
   out.ca = X509_check_ca(x) == 1;
   const auto usage = X509_get_extended_key_usage(x);
   out.server = usage != UINT32_MAX && (usage & XKU_SSL_SERVER) != 0;
@@ -256,7 +222,7 @@ Result<KeyPair> make_ca(std::string_view common_name, KeyType type, WallTime now
 }
 
 Result<KeyPair> make_leaf(const KeyPair& issuer, const LeafSpec& spec, KeyType type, WallTime now, seconds lifetime) {
-  const auto ca = read_one(issuer.certificate);
+  const auto ca = read_certificate(issuer.certificate);
   const auto ca_key = read_key(issuer.key);
   if (!ca || !ca_key) return broken("the CA can't be read");
   if (X509_check_private_key(ca.get(), ca_key.get()) != 1) return broken("the CA's key isn't its certificate's");
@@ -317,7 +283,7 @@ Result<std::string> read_public_key(std::string_view pem) {
 bool fits(const KeyPair& pair) {
   const auto key = read_key(pair.key);
   Key other;
-  if (const auto x = read_one(pair.certificate))
+  if (const auto x = read_certificate(pair.certificate))
     other.reset(X509_get_pubkey(x.get()));
   else
     other.reset(PEM_read_bio_PUBKEY(reader(pair.certificate).get(), nullptr, no_passphrase, nullptr));
@@ -326,7 +292,7 @@ bool fits(const KeyPair& pair) {
 }
 
 Result<void> verify(std::string_view leaf, std::string_view trusted, Usage usage, WallTime at) {
-  const auto x = read_one(leaf);
+  const auto x = read_certificate(leaf);
   if (!x) return broken("the certificate can't be read");
   const auto cas = read_all(trusted);
   if (!cas) return fail(cas.error());
@@ -346,26 +312,11 @@ Result<void> verify(std::string_view leaf, std::string_view trusted, Usage usage
   return fail(Code::invalid, X509_verify_cert_error_string(why));
 }
 
-std::string base64(std::string_view bytes) {
-  std::string out((bytes.size() + 2) / 3 * 4 + 1, '\0');  // and the NUL that OpenSSL puts behind
-  const int size = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()), reinterpret_cast<const unsigned char*>(bytes.data()),
-                                   static_cast<int>(bytes.size()));
-  out.resize(static_cast<std::size_t>(size));
-  return out;
-}
-
 Result<std::string> from_base64(std::string_view text) {
   if (text.empty()) return std::string();
-  if (text.size() % 4 != 0 || text.size() > max_pem_bytes * 2) return fail(Code::invalid, "not base64");
-  std::string out(text.size() / 4 * 3, '\0');
-  const int size = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(out.data()), reinterpret_cast<const unsigned char*>(text.data()),
-                                   static_cast<int>(text.size()));
-  ERR_clear_error();
-  if (size < 0) return fail(Code::invalid, "not base64");
-  // EVP_DecodeBlock counts the padding as bytes.
-  const auto padding = static_cast<std::size_t>(text.ends_with("==") ? 2 : text.ends_with("=") ? 1 : 0);
-  out.resize(static_cast<std::size_t>(size) - padding);
-  return out;
+  auto out = text.size() <= max_pem_bytes * 2 ? reconcile::from_base64(text) : std::nullopt;
+  if (!out) return fail(Code::invalid, "not base64");
+  return *std::move(out);
 }
 
 }  // namespace endstate::cluster

@@ -38,7 +38,6 @@ enum class Usage : std::uint8_t { server, client };
 // OpenSSL's own judgement of a leaf at a time, with a bundle of trusted CAs: chain, times, usage.
 reconcile::Result<void> verify(std::string_view leaf, std::string_view trusted, Usage usage, WallTime at);
 
-std::string base64(std::string_view bytes);
 reconcile::Result<std::string> from_base64(std::string_view text);
 
 }  // namespace endstate::cluster

@@ -4,6 +4,7 @@
 
 #include "apis/v1alpha1/names.hpp"
 #include "controllers/cluster/pki.hpp"
+#include "reconcile/kube/base64.hpp"
 
 namespace endstate::cluster {
 namespace {
@@ -44,7 +45,7 @@ std::string body(const json& recipe, const Data& data) {
   if (patch && !recipe.value("madeFor", "").empty())
     out["metadata"]["annotations"][std::string(v1alpha1::annotation::made_for)] = recipe["madeFor"];
   for (const auto& [key, value] : data)
-    if (patch || !value.empty()) out["data"][key] = value.empty() ? json() : json(base64(value));
+    if (patch || !value.empty()) out["data"][key] = value.empty() ? json() : json(reconcile::to_base64(value));
   return out.dump();
 }
 
@@ -65,9 +66,11 @@ void add_kubeconfig(const json& recipe, const Ca& ca, const KeyPair& pair, Data&
                                         .dump());
     return;
   }
-  data.emplace_back("value", kubeconfig(recipe, {{"server", recipe["server"]}, {"certificate-authority-data", base64(ca.trusted)}},
-                                        {{"client-certificate-data", base64(pair.certificate)}, {"client-key-data", base64(pair.key)}})
-                                 .dump());
+  data.emplace_back(
+      "value",
+      kubeconfig(recipe, {{"server", recipe["server"]}, {"certificate-authority-data", reconcile::to_base64(ca.trusted)}},
+                 {{"client-certificate-data", reconcile::to_base64(pair.certificate)}, {"client-key-data", reconcile::to_base64(pair.key)}})
+          .dump());
 }
 
 KeyType key_type(const json& recipe) { return recipe.value("keyType", "") == "rsa" ? KeyType::rsa : KeyType::ecdsa; }

@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "reconcile/kube/base64.hpp"
+
 using namespace endstate::cluster;
 using namespace std::chrono_literals;
 using std::chrono::hours;
@@ -202,9 +204,9 @@ TEST_CASE("base64 there and back, whatever the length", "[pki]") {
   for (std::size_t size = 0; size < 70; ++size) {
     std::string bytes;
     for (std::size_t i = 0; i < size; ++i) bytes += static_cast<char>(i * 37 + 200);
-    CHECK(from_base64(base64(bytes)).value() == bytes);
+    CHECK(from_base64(reconcile::to_base64(bytes)).value() == bytes);
   }
-  CHECK(base64("endstate") == "ZW5kc3RhdGU=");
+  CHECK(reconcile::to_base64("endstate") == "ZW5kc3RhdGU=");
   for (const auto* bad : {"a", "ab=", "a*b=", "====="}) CHECK_FALSE(from_base64(bad));
 }
 

@@ -14,6 +14,7 @@
 #include "controllers/enrolment/pki_token.hpp"
 #include "controllers/enrolment/testing.hpp"
 #include "controllers/guard/disruptive.hpp"
+#include "reconcile/kube/base64.hpp"
 #include "reconcile/kube/certificates.hpp"
 #include "reconcile/kube/rbac.hpp"
 #include "reconcile/kube/workloads.hpp"
@@ -61,7 +62,8 @@ struct Rig {
     create<api::Cluster>(
         meta, "default",
         {{"metadata", {{"name", "far"}}}, {"spec", {{"controlPlane", {{"type", "External"}, {"kubeconfigSecret", {{"name", "kc"}}}}}}}});
-    create<reconcile::Secret>(meta, "default", {{"metadata", {{"name", "kc"}}}, {"data", {{"value", cluster::base64(kubeconfig_text)}}}});
+    create<reconcile::Secret>(meta, "default",
+                              {{"metadata", {{"name", "kc"}}}, {"data", {{"value", reconcile::to_base64(kubeconfig_text)}}}});
     create<api::Host>(meta, "default", {{"metadata", {{"name", "h1"}}}, {"spec", {{"address", "10.0.0.1"}}}});
     uid = object<api::Host>(meta, "default", "h1")["metadata"]["uid"];
     start();

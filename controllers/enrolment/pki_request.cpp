@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "controllers/cluster/pki.hpp"
+#include "reconcile/kube/openssl.hpp"
 
 namespace endstate::enrolment {
 
@@ -16,31 +17,16 @@ using reconcile::Code, reconcile::fail, reconcile::Result;
 
 namespace {
 
-template <auto Free>
-struct Deleter {
-  template <class T>
-  void operator()(T* p) const {
-    Free(p);
-  }
-};
+using reconcile::openssl::Deleter, reconcile::openssl::reader, reconcile::openssl::Request, reconcile::openssl::text_of;
+
 void free_extensions(STACK_OF(X509_EXTENSION) * all) { sk_X509_EXTENSION_pop_free(all, X509_EXTENSION_free); }
-using Bio = std::unique_ptr<BIO, Deleter<BIO_free_all>>;
-using Request = std::unique_ptr<X509_REQ, Deleter<X509_REQ_free>>;
 using Names = std::unique_ptr<GENERAL_NAMES, Deleter<GENERAL_NAMES_free>>;
 using Extensions = std::unique_ptr<STACK_OF(X509_EXTENSION), Deleter<free_extensions>>;
-
-std::string text(const ASN1_STRING* s) {
-  unsigned char* utf8 = nullptr;
-  const int size = ASN1_STRING_to_UTF8(&utf8, s);
-  std::string out = size > 0 ? std::string(reinterpret_cast<const char*>(utf8), static_cast<std::size_t>(size)) : std::string();
-  OPENSSL_free(utf8);
-  return out;
-}
 
 void read_subject(const X509_NAME* subject, RequestFacts& out) {
   for (int i = 0; i < X509_NAME_entry_count(subject); ++i) {
     const auto* entry = X509_NAME_get_entry(subject, i);
-    const auto value = text(X509_NAME_ENTRY_get_data(entry));
+    const auto value = text_of(X509_NAME_ENTRY_get_data(entry));
     switch (OBJ_obj2nid(X509_NAME_ENTRY_get_object(entry))) {
       case NID_commonName:
         out.more = out.more || !out.common_name.empty();
@@ -66,7 +52,7 @@ void read_names(X509_EXTENSION* extension, RequestFacts& out) {
   for (int i = 0; all && i < sk_GENERAL_NAME_num(all.get()); ++i) {
     const auto* name = sk_GENERAL_NAME_value(all.get(), i);
     if (name->type == GEN_DNS)
-      out.dns_names.push_back(text(name->d.dNSName));
+      out.dns_names.push_back(text_of(name->d.dNSName));
     else if (name->type == GEN_IPADD)
       out.addresses.push_back(address(name->d.iPAddress));
     else
@@ -94,8 +80,7 @@ Result<RequestFacts> read_request(std::string_view pem_base64) {
   if (pem_base64.size() > max_request) return fail(Code::invalid, "the request has more than 64 KiB");
   const auto pem = cluster::from_base64(pem_base64);
   if (!pem) return fail(Code::invalid, "the request isn't base64");
-  const Bio bio(BIO_new_mem_buf(pem->data(), static_cast<int>(pem->size())));
-  const Request request(PEM_read_bio_X509_REQ(bio.get(), nullptr, nullptr, nullptr));
+  const Request request(PEM_read_bio_X509_REQ(reader(*pem).get(), nullptr, nullptr, nullptr));
   const bool signed_well = request && X509_REQ_verify(request.get(), X509_REQ_get0_pubkey(request.get())) == 1;
   if (!signed_well) {
     ERR_clear_error();

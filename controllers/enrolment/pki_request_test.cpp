@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "controllers/enrolment/testing.hpp"
+#include "reconcile/kube/base64.hpp"
 
 using namespace endstate;
 using namespace endstate::enrolment;
@@ -24,12 +25,12 @@ TEST_CASE("a request is read: who, for which names, and whether there is more to
 TEST_CASE("what is no request is refused", "[enrolment]") {
   CHECK_FALSE(read_request(""));
   CHECK_FALSE(read_request("%%%"));
-  CHECK_FALSE(read_request(cluster::base64("-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n")));
+  CHECK_FALSE(read_request(reconcile::to_base64("-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n")));
   CHECK_FALSE(read_request(std::string(max_request + 1, 'A')));
   // Another's key in it: whoever asks must hold the key.
   auto pem = cluster::from_base64(testing::request("c", {})).value();
   std::string der(pem);
   const auto at = der.find('\n') + 120;
   der[at] = der[at] == 'A' ? 'B' : 'A';
-  CHECK_FALSE(read_request(cluster::base64(der)));
+  CHECK_FALSE(read_request(reconcile::to_base64(der)));
 }

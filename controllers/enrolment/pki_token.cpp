@@ -8,12 +8,13 @@
 
 #include "apis/v1alpha1/enrolment.hpp"
 #include "controllers/cluster/pki.hpp"
+#include "reconcile/kube/base64.hpp"
 #include "reconcile/kube/credentials.hpp"
 
 namespace endstate::enrolment {
 
 namespace names = v1alpha1::enrolment;
-using cluster::base64, cluster::from_base64;
+using cluster::from_base64, reconcile::to_base64;
 using nlohmann::json;
 using reconcile::Code, reconcile::fail, reconcile::Result;
 
@@ -46,7 +47,7 @@ Result<json> kubeconfig_for_host(const std::string& of_operator, const std::stri
   if (c->insecure)
     return fail(Code::invalid, "the kubeconfig Secret has insecure-skip-tls-verify: hosts are told whom to trust, put the CA into it");
   json server{{"server", c->server}};
-  if (!c->ca.text.empty()) server["certificate-authority-data"] = base64(c->ca.text);
+  if (!c->ca.text.empty()) server["certificate-authority-data"] = to_base64(c->ca.text);
   if (!c->tls_server_name.empty()) server["tls-server-name"] = c->tls_server_name;
   return json{{"apiVersion", "v1"},
               {"kind", "Config"},
@@ -60,13 +61,13 @@ Result<std::string> with_token(const json& recipe, const std::vector<std::string
   auto token = new_token(recipe.at("tokenID").get<std::string>());
   if (!token) return fail(token.error());
   json object = recipe.at("object");
-  object["data"][names::token_key] = base64(*token);
+  object["data"][names::token_key] = to_base64(*token);
   if (recipe.at("make") == "hand-over") {
     const auto of_operator = data_of(secrets, "value");
     if (!of_operator) return fail(of_operator.error());
     const auto made = kubeconfig_for_host(*of_operator, *token);
     if (!made) return fail(made.error());
-    object["data"][names::kubeconfig_key] = base64(made->dump());
+    object["data"][names::kubeconfig_key] = to_base64(made->dump());
   }
   OPENSSL_cleanse(token->data(), token->size());
   return object.dump();
@@ -80,11 +81,11 @@ Result<std::string> bootstrap_token(const json& recipe, const std::vector<std::s
   if (dot == std::string::npos) return fail(Code::invalid, "the Secret holds no token");
   json object = recipe.at("object");
   object["type"] = "bootstrap.kubernetes.io/token";
-  object["data"] = {{"token-id", base64(token->substr(0, dot))},
-                    {"token-secret", base64(token->substr(dot + 1))},
-                    {"expiration", base64(recipe.at("expires").get<std::string>())},
-                    {"usage-bootstrap-authentication", base64("true")},
-                    {"auth-extra-groups", base64(recipe.at("groups").get<std::string>())}};
+  object["data"] = {{"token-id", to_base64(token->substr(0, dot))},
+                    {"token-secret", to_base64(token->substr(dot + 1))},
+                    {"expiration", to_base64(recipe.at("expires").get<std::string>())},
+                    {"usage-bootstrap-authentication", to_base64("true")},
+                    {"auth-extra-groups", to_base64(recipe.at("groups").get<std::string>())}};
   return object.dump();
 }
 

@@ -6,11 +6,12 @@
 
 #include "apis/v1alpha1/enrolment.hpp"
 #include "controllers/cluster/pki.hpp"
+#include "reconcile/kube/base64.hpp"
 #include "reconcile/kube/credentials.hpp"
 
 using namespace endstate;
 using namespace endstate::enrolment;
-using cluster::base64, cluster::from_base64;
+using cluster::from_base64, reconcile::to_base64;
 using nlohmann::json;
 
 namespace {
@@ -25,8 +26,8 @@ std::string data(const json& secret, const char* key) { return from_base64(secre
 std::string kubeconfig_secret(const std::string& more = {}) {
   const auto text =
       R"({"current-context":"c","contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}],"clusters":[{"name":"c","cluster":{"server":"https://api.example.com:6443","tls-server-name":"inside","certificate-authority-data":")" +
-      base64("-----CA-----") + "\"" + more + R"(}}],"users":[{"name":"u","user":{"token":"the-operators-own"}}]})";
-  return json{{"data", {{"value", base64(text)}}}}.dump();
+      to_base64("-----CA-----") + "\"" + more + R"(}}],"users":[{"name":"u","user":{"token":"the-operators-own"}}]})";
+  return json{{"data", {{"value", to_base64(text)}}}}.dump();
 }
 
 }  // namespace
@@ -65,7 +66,7 @@ TEST_CASE("what is handed over leads to the cluster, and holds nothing of the op
       {json{
           {"data",
            {{"value",
-             base64(
+             to_base64(
                  R"({"current-context":"c","contexts":[{"name":"c","context":{"cluster":"c"}}],"clusters":[{"name":"c","cluster":{"server":"https://a","insecure-skip-tls-verify":true}}]})")}}}}
            .dump()},
       {});

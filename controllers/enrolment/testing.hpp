@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "controllers/cluster/pki.hpp"
+#include "reconcile/kube/base64.hpp"
 
 namespace endstate::enrolment::testing {
 
@@ -41,7 +42,7 @@ inline std::string request(const std::string& common_name, const std::vector<std
   BIO_free(bio);
   X509_REQ_free(r);
   EVP_PKEY_free(key);
-  return cluster::base64(pem);
+  return reconcile::to_base64(pem);
 }
 
 }  // namespace endstate::enrolment::testing

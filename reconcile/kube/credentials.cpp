@@ -13,6 +13,8 @@
 #include <nlohmann/json.hpp>
 
 #include "reconcile/json/yaml.hpp"
+#include "reconcile/kube/base64.hpp"
+#include "reconcile/kube/openssl.hpp"
 
 namespace reconcile {
 namespace {
@@ -46,42 +48,22 @@ Result<std::string> read_file(const std::string& file) {
   return text;
 }
 
-Result<std::string> decode_base64(std::string_view text) {
-  std::unique_ptr<EVP_ENCODE_CTX, decltype(&EVP_ENCODE_CTX_free)> context(EVP_ENCODE_CTX_new(), EVP_ENCODE_CTX_free);
-  EVP_DecodeInit(context.get());
-  std::string out(text.size() + 64, '\0');
-  auto* to = reinterpret_cast<unsigned char*>(out.data());
-  int size = 0, rest = 0;
-  if (EVP_DecodeUpdate(context.get(), to, &size, reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size())) < 0 ||
-      EVP_DecodeFinal(context.get(), to + size, &rest) < 0) {
-    ERR_clear_error();
-    return fail(Code::invalid, "is not base64");
-  }
-  out.resize(static_cast<std::size_t>(size) + static_cast<std::size_t>(rest));
-  return out;
-}
-
 // PEM.
 
-using Bio = std::unique_ptr<BIO, decltype(&BIO_free)>;
-using Certificate = std::unique_ptr<X509, decltype(&X509_free)>;
-using Key = std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)>;
-
-Bio bio_of(std::string_view text) { return {BIO_new_mem_buf(text.data(), static_cast<int>(text.size())), BIO_free}; }
+using openssl::Certificate, openssl::Key, openssl::reader;
 
 Certificate first_certificate(std::string_view pem) {
-  const auto bio = bio_of(pem);
-  Certificate certificate(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr), X509_free);
+  const auto bio = reader(pem);
+  Certificate certificate(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
   ERR_clear_error();  // libcurl's own calls must not find what failed here
   return certificate;
 }
 
 Key private_key(std::string_view pem) {
-  const auto bio = bio_of(pem);
+  const auto bio = reader(pem);
   // Without a callback OpenSSL would ask for an encrypted key's passphrase on the terminal.
   Key key(PEM_read_bio_PrivateKey(
-              bio.get(), nullptr, [](char*, int, int, void*) { return 0; }, nullptr),
-          EVP_PKEY_free);
+      bio.get(), nullptr, [](char*, int, int, void*) { return 0; }, nullptr));
   ERR_clear_error();
   return key;
 }
@@ -140,8 +122,8 @@ struct Reader {
   Result<Material> material(const json& object, const std::string& key) const {
     Material out;
     if (const auto data = text_at(object, (key + "-data").c_str()); !data.empty()) {
-      auto text = decode_base64(data);
-      if (!text) return bad(where, key + "-data", text.error().message);
+      auto text = from_base64_lines(data);
+      if (!text) return bad(where, key + "-data", "is not base64");
       out.text = std::move(*text);
       return out;
     }

@@ -6,23 +6,14 @@
 #include <vector>
 
 #include "reconcile/json/decode.hpp"
-#include "reconcile/kube/kind.hpp"
+#include "reconcile/kube/base64.hpp"
+#include "reconcile/kube/secret.hpp"
 #include "reconcile/run/reference.hpp"
 
 namespace reconcile {
 namespace {
 
 using namespace std::chrono_literals;
-
-// A Secret as far as it is read here, and only here: never cached.
-struct Secret {
-  ObjectMeta metadata;
-  Labels data;
-};
-consteval auto describe(const Secret*) {
-  return object("A Secret.", field<&Secret::metadata>("metadata", "Its metadata."), field<&Secret::data>("data", "Its data, in base64."));
-}
-constexpr Resource resource(const Secret*) { return {"", "v1", "secrets", "Secret", true}; }
 
 struct Version {
   Text git_version;
@@ -97,7 +88,7 @@ void Connections::wish(const ConnectWish& wish) {
 
 void Connections::read_secret(const std::string& cluster) {
   auto& e = *find(cluster);
-  Call call{.verb = Verb::get, .resource = &resource_of<Secret>, .name_space = e.secret_namespace.str(), .name = e.secret_name.str()};
+  Call call{.verb = Verb::get, .resource = &resource_of<SecretData>, .name_space = e.secret_namespace.str(), .name = e.secret_name.str()};
   call.timeout = options_.probe_timeout;
   auto body = std::make_shared<std::string>();
   e.call = env_.call(
@@ -123,7 +114,7 @@ void Connections::use_secret(const std::string& cluster, Result<std::string> bod
   };
   if (!body) return trouble(body.error().message);
   Pool pool;
-  auto secret = decode<Secret>(*body, pool);
+  auto secret = decode<SecretData>(*body, pool);
   OPENSSL_cleanse(body->data(), body->size());
   if (!secret) return trouble(secret.error().message);
   auto kubeconfig = from_base64(secret->data.get("value"));

@@ -6,8 +6,9 @@
 #include <memory>
 
 #include "reconcile/json/decode.hpp"
+#include "reconcile/kube/base64.hpp"
 #include "reconcile/kube/core.hpp"
-#include "reconcile/kube/kind.hpp"
+#include "reconcile/kube/secret.hpp"
 
 namespace reconcile {
 namespace {
@@ -15,16 +16,6 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto read_timeout = 10s;
-
-// A Secret as far as it is read here, and never cached.
-struct Secret {
-  ObjectMeta metadata;
-  Labels data;
-};
-consteval auto describe(const Secret*) {
-  return object("A Secret.", field<&Secret::metadata>("metadata", "Its metadata."), field<&Secret::data>("data", "Its data, in base64."));
-}
-constexpr Resource resource(const Secret*) { return {"", "v1", "secrets", "Secret", true}; }
 
 // `pick`: the text of the decoded object; an error says what is wrong with it, the caller says where.
 Handle read_key(Env& env, const KeyRef& ref, const Resource& resource, std::function<Result<std::string>(std::string_view)> pick,
@@ -51,16 +42,6 @@ Result<std::string> missing(const std::string& key) { return fail(Code::invalid,
 
 }  // namespace
 
-std::optional<std::string> from_base64(std::string_view text) {
-  std::string out(text.size() / 4 * 3, '\0');
-  if (text.size() % 4 != 0 || text.empty()) return std::nullopt;
-  const int n = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(out.data()), reinterpret_cast<const unsigned char*>(text.data()),
-                                static_cast<int>(text.size()));
-  if (n < 0) return std::nullopt;
-  out.resize(static_cast<std::size_t>(n) - (text.ends_with("==") ? 2 : text.ends_with('=') ? 1 : 0));
-  return out;
-}
-
 void wipe(std::string& secret) {
   OPENSSL_cleanse(secret.data(), secret.size());
   secret.clear();
@@ -69,7 +50,7 @@ void wipe(std::string& secret) {
 Handle read_secret_key(Env& env, const KeyRef& ref, std::function<void(Result<std::string>)> done) {
   const auto pick = [key = ref.key](std::string_view body) -> Result<std::string> {
     Pool pool;
-    const auto secret = decode<Secret>(body, pool);
+    const auto secret = decode<SecretData>(body, pool);
     if (!secret) return fail(secret.error());
     if (!secret->data.has(key)) return missing(key);
     auto text = from_base64(secret->data.get(key));
@@ -77,7 +58,7 @@ Handle read_secret_key(Env& env, const KeyRef& ref, std::function<void(Result<st
     while (text->ends_with('\n') || text->ends_with('\r')) text->pop_back();  // `echo token | base64`
     return std::move(*text);
   };
-  return read_key(env, ref, resource_of<Secret>, pick, std::move(done));
+  return read_key(env, ref, resource_of<SecretData>, pick, std::move(done));
 }
 
 Handle read_config_key(Env& env, const KeyRef& ref, std::function<void(Result<std::string>)> done) {

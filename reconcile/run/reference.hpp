@@ -11,8 +11,7 @@
 
 namespace reconcile {
 
-std::optional<std::string> from_base64(std::string_view text);  // nullopt: it isn't base64, or empty
-void wipe(std::string& secret);                                 // overwrites it: what is freed is not readable any more
+void wipe(std::string& secret);  // overwrites it: what is freed is not readable any more
 
 // `done` gets the text, or an error that names the object and its key, and never what is in it. Not from inside the call.
 [[nodiscard]] Handle read_secret_key(Env& env, const KeyRef& ref, std::function<void(Result<std::string>)> done);

@@ -5,6 +5,7 @@
 
 #include "apis/v1alpha1/enrolment.hpp"
 #include "reconcile/json/decode.hpp"
+#include "reconcile/kube/base64.hpp"
 #include "reconcile/kube/certificates.hpp"
 
 namespace endstate::agent {
@@ -99,7 +100,7 @@ void Certificate::ask() {
     log_(Level::info, "asking for a certificate", {{"certificate", options_.name}, {"request", request_}});
   }
   json body{{"apiVersion", "certificates.k8s.io/v1"}, {"kind", "CertificateSigningRequest"}, {"metadata", {{"name", request_}}}};
-  body["spec"] = {{"request", to_base64(*request)},
+  body["spec"] = {{"request", reconcile::to_base64(*request)},
                   {"signerName", v1alpha1::enrolment::client_signer},
                   {"expirationSeconds", options_.life.count()},
                   {"usages", {"digital signature", "client auth"}}};
@@ -152,8 +153,8 @@ void Certificate::looked(Result<void> end, const std::string& body) {
 }
 
 void Certificate::take(const std::string& certificate_base64) {
-  const auto certificate = from_base64_text(certificate_base64);
-  if (!certificate) return refused(certificate.error().message);
+  const auto certificate = reconcile::from_base64_lines(certificate_base64);
+  if (!certificate) return refused("it isn't base64");
   const auto valid = check_certificate(*certificate, key_, options_.common_name, options_.organization);
   if (!valid) return refused(valid.error().message);
   const auto pem = *certificate + (certificate->ends_with("\n") ? "" : "\n") + key_;

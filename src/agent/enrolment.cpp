@@ -1,6 +1,7 @@
 #include "src/agent/enrolment.hpp"
 
 #include "apis/v1alpha1/enrolment.hpp"
+#include "reconcile/kube/base64.hpp"
 #include "reconcile/kube/credentials.hpp"
 #include "reconcile/kube/url.hpp"
 
@@ -116,21 +117,22 @@ void Enrolment::watch_hand_over(bool wanted) {
   reflector_.reset();
   store_.reset();
   if (!wanted) return;
-  store_ = std::make_unique<reconcile::Store>(
-      reconcile::kind_of<HandOver>, pool_,
-      [this](const reconcile::Ref<void>&, const reconcile::Ref<void>& after) { on_hand_over(static_cast<const HandOver*>(after.get())); });
+  store_ = std::make_unique<reconcile::Store>(reconcile::kind_of<reconcile::SecretData>, pool_,
+                                              [this](const reconcile::Ref<void>&, const reconcile::Ref<void>& after) {
+                                                on_hand_over(static_cast<const reconcile::SecretData*>(after.get()));
+                                              });
   reconcile::ReflectorOptions options{.cluster = std::string(meta), .name_space = file_.name_space};
   options.selector = "fieldSelector=" + reconcile::percent_encode("metadata.name=" + names::hand_over_secret(file_.host_uid));
   reflector_ = std::make_unique<reconcile::Reflector>(env_, *store_, pool_, std::move(options), reconcile::ReflectorHooks{}, log_);
   reflector_->start();
 }
 
-void Enrolment::on_hand_over(const HandOver* hand_over) {
+void Enrolment::on_hand_over(const reconcile::SecretData* hand_over) {
   has_hand_over_ = hand_over != nullptr;
   if (hand_over && hand_over->metadata.annotations.get(names::published) == "true") take(*hand_over);
 }
 
-void Enrolment::take(const HandOver& hand_over) {
+void Enrolment::take(const reconcile::SecretData& hand_over) {
   const auto refuse = [&](const std::string& why) {
     if (last_refusal_ != why) log_(Level::error, "what was handed over can't be used", {{"error", why}});
     last_refusal_ = why;
@@ -142,9 +144,9 @@ void Enrolment::take(const HandOver& hand_over) {
   if (next.meta) {
     next.server = file_.server;
   } else {
-    const auto text = from_base64_text(hand_over.data.get(names::kubeconfig_key));
-    const auto read =
-        text ? reconcile::parse_kubeconfig(*text, {}, {}, "the hand-over") : Result<reconcile::Credentials>(fail(text.error()));
+    const auto text = reconcile::from_base64_lines(hand_over.data.get(names::kubeconfig_key));
+    if (!text) return refuse("it isn't base64");
+    const auto read = reconcile::parse_kubeconfig(*text, {}, {}, "the hand-over");
     if (!read) return refuse(read.error().message);
     next.server = {.address = read->server, .ca = read->ca.text, .tls_server_name = read->tls_server_name, .proxy = read->proxy_url};
     next.token = read->token.text;

@@ -10,21 +10,10 @@
 #include <memory>
 
 #include "reconcile/cache/reflector.hpp"
+#include "reconcile/kube/secret.hpp"
 #include "src/agent/certificate.hpp"
 
 namespace endstate::agent {
-
-// The hand-over, as far as it is read here, and only here.
-struct HandOver {
-  reconcile::ObjectMeta metadata;
-  reconcile::Labels data;
-  friend bool operator==(const HandOver&, const HandOver&) = default;
-};
-consteval auto describe(const HandOver*) {
-  return reconcile::object("A Secret.", reconcile::field<&HandOver::metadata>("metadata", "Its metadata."),
-                           reconcile::field<&HandOver::data>("data", "Its data, in base64."));
-}
-constexpr reconcile::Resource resource(const HandOver*) { return {"", "v1", "secrets", "Secret", true}; }
 
 // Who works in the business cluster (connection "").
 struct Worker {
@@ -61,8 +50,8 @@ class Enrolment {
   void connect(const std::string& connection, const std::string& kubeconfig);
   void look_round();
   void watch_hand_over(bool wanted);
-  void on_hand_over(const HandOver* hand_over);
-  void take(const HandOver& hand_over);
+  void on_hand_over(const reconcile::SecretData* hand_over);
+  void take(const reconcile::SecretData& hand_over);
   void join();
   void forget();
   void enter();

@@ -16,6 +16,7 @@
 #include "controllers/enrolment/loop.hpp"
 #include "controllers/enrolment/pki_token.hpp"
 #include "controllers/guard/disruptive.hpp"
+#include "reconcile/kube/base64.hpp"
 #include "reconcile/kube/certificates.hpp"
 #include "reconcile/kube/core.hpp"
 #include "reconcile/kube/credentials.hpp"
@@ -38,7 +39,7 @@ using nlohmann::json;
 using reconcile::Call, reconcile::CertificateSigningRequest, reconcile::resource_of, reconcile::SimApi, reconcile::SimEnv,
     reconcile::SimServer, reconcile::SimWorld, reconcile::Verb;
 
-std::string plain(const std::string& base64) { return from_base64_text(base64).value(); }
+std::string plain(const std::string& base64) { return reconcile::from_base64_lines(base64).value(); }
 
 // ---- an API server that knows who asks ----
 
@@ -171,7 +172,7 @@ std::string sign(const std::string& request_base64, reconcile::WallTime now, std
   BIO_free(out);
   X509_free(x);
   X509_REQ_free(request);
-  return to_base64(certificate);
+  return reconcile::to_base64(certificate);
 }
 
 struct Operator {
@@ -202,7 +203,7 @@ struct Rig : Machine {
     json far{{"metadata", {{"name", "far"}}}};
     far["spec"]["controlPlane"] = {{"type", "External"}, {"kubeconfigSecret", {{"name", "kc"}}}};
     create<v1alpha1::Cluster>(meta, "default", far);
-    create<reconcile::Secret>(meta, "default", {{"metadata", {{"name", "kc"}}}, {"data", {{"value", to_base64(kubeconfig)}}}});
+    create<reconcile::Secret>(meta, "default", {{"metadata", {{"name", "kc"}}}, {"data", {{"value", reconcile::to_base64(kubeconfig)}}}});
     create<v1alpha1::Host>(meta, "default", {{"metadata", {{"name", "h1"}}}, {"spec", {{"address", "10.0.0.1"}}}});
     uid = object<v1alpha1::Host>(meta, "default", "h1")["metadata"]["uid"];
     start_operator();
@@ -496,7 +497,7 @@ TEST_CASE("keys and certificates of a host", "[enrolment]") {
   CHECK(fingerprint(key).value() != fingerprint(other).value());
   const auto request = make_request(key, "endstate:host:u", "endstate:hosts").value();
   const auto now = reconcile::parse_rfc3339("2026-01-01T00:00:00Z").value();
-  const auto certificate = plain(sign(to_base64(request), now, 1h));
+  const auto certificate = plain(sign(reconcile::to_base64(request), now, 1h));
   const auto valid = check_certificate(certificate, key, "endstate:host:u", "endstate:hosts");
   REQUIRE(valid);
   CHECK((valid->from == now && valid->to == now + 1h));

@@ -4,6 +4,7 @@
 
 #include "reconcile/json/decode.hpp"
 #include "reconcile/json/encode.hpp"
+#include "reconcile/kube/base64.hpp"
 #include "reconcile/kube/credentials.hpp"
 #include "src/agent/keys.hpp"
 #include "src/agent/types.hpp"
@@ -19,7 +20,7 @@ std::string path_of(std::string_view name) { return state_path(std::string("iden
 
 json config(const Server& server, json user) {
   json cluster{{"server", server.address}};
-  if (!server.ca.empty()) cluster["certificate-authority-data"] = to_base64(server.ca);
+  if (!server.ca.empty()) cluster["certificate-authority-data"] = reconcile::to_base64(server.ca);
   if (!server.tls_server_name.empty()) cluster["tls-server-name"] = server.tls_server_name;
   if (!server.proxy.empty()) cluster["proxy-url"] = server.proxy;
   json out{{"apiVersion", "v1"}, {"kind", "Config"}, {"current-context", "endstate"}};
@@ -43,7 +44,7 @@ Result<std::optional<T>> parse(const Result<std::string>& text, const std::strin
 
 std::string token_kubeconfig(const Server& server, const std::string& token) { return config(server, {{"token", token}}).dump(); }
 std::string certificate_kubeconfig(const Server& server, const std::string& pem) {
-  const auto data = to_base64(pem);  // OpenSSL takes the key out of the same text
+  const auto data = reconcile::to_base64(pem);  // OpenSSL takes the key out of the same text
   return config(server, {{"client-certificate-data", data}, {"client-key-data", data}}).dump();
 }
 

@@ -23,7 +23,4 @@ struct Validity {
 Result<Validity> check_certificate(std::string_view certificate_pem, std::string_view key_pem, const std::string& common_name,
                                    const std::string& organization);
 
-std::string to_base64(std::string_view bytes);
-Result<std::string> from_base64_text(std::string_view text);
-
 }  // namespace endstate::agent

@@ -4,7 +4,7 @@
 
 #include "apis/v1alpha1/enrolment.hpp"
 #include "reconcile/json/encode.hpp"
-#include "reconcile/run/reference.hpp"
+#include "reconcile/kube/base64.hpp"
 
 namespace endstate::kubectl {
 
@@ -15,7 +15,7 @@ std::string wish_for_token(const v1alpha1::Host& host, const std::string& wish) 
   return "{\"metadata\":{\"uid\":" + quote(host.metadata.uid) + ",\"annotations\":{" + quote(names::wanted) + ":" + quote(wish) + "}}}";
 }
 
-std::optional<std::string> token_for(const TokenSecret& secret, const std::string& wish) {
+std::optional<std::string> token_for(const reconcile::SecretData& secret, const std::string& wish) {
   const auto& notes = secret.metadata.annotations;
   if (notes.get(names::wanted) != wish || notes.get(names::published) != "true") return std::nullopt;
   auto token = reconcile::from_base64(secret.data.get(names::token_key));

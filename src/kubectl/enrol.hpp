@@ -5,26 +5,15 @@
 
 #include "apis/v1alpha1/machine.hpp"
 #include "reconcile/kube/credentials.hpp"
-#include "reconcile/kube/kind.hpp"
+#include "reconcile/kube/secret.hpp"
 #include "src/kubectl/args.hpp"
 
 namespace endstate::kubectl {
 
-// The Secret with the token, as far as it is read here, and only here.
-struct TokenSecret {
-  reconcile::ObjectMeta metadata;
-  reconcile::Labels data;
-};
-consteval auto describe(const TokenSecret*) {
-  return reconcile::object("A Secret.", reconcile::field<&TokenSecret::metadata>("metadata", "Its metadata."),
-                           reconcile::field<&TokenSecret::data>("data", "Its data, in base64."));
-}
-constexpr reconcile::Resource resource(const TokenSecret*) { return {"", "v1", "secrets", "Secret", true}; }
-
 // The patch of the Host that asks for a token; `wish` tells it from every other.
 std::string wish_for_token(const v1alpha1::Host& host, const std::string& wish);
 // The token that was made for that wish; nullopt: it isn't there yet.
-std::optional<std::string> token_for(const TokenSecret& secret, const std::string& wish);
+std::optional<std::string> token_for(const reconcile::SecretData& secret, const std::string& wish);
 
 // What the agent takes (src/agent/identity.hpp: EnrolmentFile). An error says what the host couldn't use.
 reconcile::Result<std::string> enrolment_text(const v1alpha1::Host& host, const std::string& token, const EnrolArgs& args,

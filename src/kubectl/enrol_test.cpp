@@ -21,7 +21,7 @@ v1alpha1::Host host() {
 
 TEST_CASE("a token is taken only if it was made for this very wish", "[enrol]") {
   CHECK(json::parse(wish_for_token(host(), "w1"))["metadata"]["annotations"]["endstate.dev/enrol"] == "w1");
-  TokenSecret s;
+  reconcile::SecretData s;
   s.data.set("token", "YWJjZGVmLjAxMjM0NTY3ODlhYmNkZWY=");
   CHECK_FALSE(token_for(s, "w1"));
   s.metadata.annotations.set("endstate.dev/enrol", "w1");

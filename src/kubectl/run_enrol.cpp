@@ -33,7 +33,7 @@ int run_enrol(const Session& s, const EnrolArgs& args, const reconcile::Credenti
   const auto name = v1alpha1::enrolment::token_secret((*host)->metadata.uid);
   const auto end = s.client.mono() + args.timeout;
   while (true) {
-    const auto secret = s.client.get<TokenSecret>(s.name_space, name);
+    const auto secret = s.client.get<reconcile::SecretData>(s.name_space, name);
     if (!secret && secret.error().code != reconcile::Code::not_found) return s.fail(secret.error());
     if (const auto token = secret ? token_for(**secret, wish) : std::nullopt) {
       s.out << enrolment_text(**host, *token, args, credentials, secrets->ca_pem).value();

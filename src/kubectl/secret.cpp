@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apis/v1alpha1/names.hpp"
-#include "reconcile/run/reference.hpp"
+#include "reconcile/kube/base64.hpp"
 
 namespace endstate::kubectl {
 
