@@ -10,6 +10,7 @@
 
 #include "apis/v1alpha1/names.hpp"
 #include "controllers/cluster/etcd_reports.hpp"
+#include "controllers/cluster/testing.hpp"
 
 using namespace endstate::cluster;
 using namespace std::chrono_literals;
@@ -23,6 +24,18 @@ struct Entry {
   std::string id, name, url;
   bool learner = false;
 };
+
+reconcile::ContainerStatus etcd_container() {
+  return {.name = "etcd",
+          .image = {},
+          .image_id = {},
+          .container_id = {},
+          .ready = {},
+          .started = {},
+          .restart_count = {},
+          .state = {},
+          .last_state = {}};
+}
 
 struct Etcd {
   Site site;
@@ -86,15 +99,7 @@ struct Etcd {
     return *out;
   }
   void crash(std::size_t i, const std::string& why) {
-    reconcile::ContainerStatus c{.name = "etcd",
-                                 .image = {},
-                                 .image_id = {},
-                                 .container_id = {},
-                                 .ready = {},
-                                 .started = {},
-                                 .restart_count = {},
-                                 .state = {},
-                                 .last_state = {}};
+    auto c = etcd_container();
     c.state.waiting = reconcile::Waiting{.reason = "CrashLoopBackOff", .message = {}};
     c.last_state.terminated = reconcile::Terminated{.exit_code = 1, .reason = "Error", .message = why, .finished_at = now};
     pod(i).status.container_statuses = {c};
@@ -137,15 +142,7 @@ struct Etcd {
             {.type = "Ready", .status = reconcile::ConditionStatus::true_, .reason = {}, .message = {}, .last_transition_time = {}}};
       const bool running = !p.status.container_statuses.empty() && p.status.container_statuses[0].state.running;
       if (running || dead[i]) continue;
-      reconcile::ContainerStatus c{.name = "etcd",
-                                   .image = {},
-                                   .image_id = {},
-                                   .container_id = {},
-                                   .ready = {},
-                                   .started = {},
-                                   .restart_count = {},
-                                   .state = {},
-                                   .last_state = {}};
+      auto c = etcd_container();
       c.state.running = reconcile::Running{now};
       p.status.container_statuses = {c};
     }
@@ -431,11 +428,7 @@ TEST_CASE("killed anywhere, with data lost again and again: no quorum is lost, a
           "[hosted][etcd]") {
   for (unsigned seed = 1; seed <= 40; ++seed) {
     Etcd e(seed % 2 == 0 ? 3 : 5);
-    unsigned state = seed * 2654435761u;
-    const auto chance = [&](unsigned n) {
-      state = state * 1664525u + 1013904223u;
-      return (state >> 16) % n;
-    };
+    Chance chance(seed * 2654435761u);
     INFO("seed " << seed);
     for (int i = 0; i < 150; ++i) {
       // Whatever happens, those that are left are more than half of all: else nothing is done (EtcdDataLost).

@@ -11,6 +11,7 @@
 #include "controllers/cluster/etcd_snapshots.hpp"
 #include "controllers/cluster/hosted_facts.hpp"
 #include "controllers/cluster/plan.hpp"
+#include "controllers/cluster/testing.hpp"
 
 using namespace endstate::cluster;
 using namespace std::chrono_literals;
@@ -354,11 +355,7 @@ TEST_CASE("from nothing to Ready, in the order in which things need one another"
 TEST_CASE("killed after any number of actions of any pass, it still comes up, with one CA each", "[hosted][plan]") {
   for (unsigned seed = 1; seed <= 8; ++seed) {
     MetaCluster m;
-    unsigned state = seed * 2654435761u;
-    const auto chance = [&](unsigned n) {
-      state = state * 1664525u + 1013904223u;
-      return (state >> 16) % n;
-    };
+    Chance chance(seed * 2654435761u);
     for (int i = 0; i < 80; ++i) {
       m.pass(chance(3) == 0 ? 1000 : chance(6));
       m.tick();
@@ -552,10 +549,9 @@ TEST_CASE("killed after any number of actions of a release, it goes through with
     auto m = running();
     const auto jobs = m.jobs;
     m.cluster.spec.package_version = api::NameRef{"v1.34.4"};
-    unsigned state = seed * 2654435761u;
+    Chance chance(seed * 2654435761u);
     for (int i = 0; i < 60; ++i) {
-      state = state * 1664525u + 1013904223u;
-      m.pass((state >> 16) % 3 == 0 ? 1000 : (state >> 20) % 3);
+      m.pass(chance(3) == 0 ? 1000 : chance(3));
       m.tick();
     }
     m.settle(20);
@@ -730,11 +726,7 @@ TEST_CASE("killed after any number of actions of a rotation: it ends, with one C
     const auto ca = all_cas[seed % std::size(all_cas)];
     const auto old = m.facts.cas[at(ca)].issuing->fingerprint;
     m.cluster.metadata.annotations.set(api::annotation::rotate_ca, secret_suffix(ca));
-    unsigned state = seed * 2654435761u;
-    const auto chance = [&](unsigned n) {
-      state = state * 1664525u + 1013904223u;
-      return (state >> 16) % n;
-    };
+    Chance chance(seed * 2654435761u);
     INFO("seed " << seed);
     for (int i = 0; i < 150; ++i) {
       m.pass(chance(3) == 0 ? 1000 : chance(4));
@@ -762,11 +754,10 @@ TEST_CASE("killed after any number of actions of its deletion: nothing is left b
     const bool keep = seed % 2 == 0;
     if (!keep) m.cluster.spec.control_plane.etcd->storage.deletion_policy = api::DeletionPolicy::delete_;
     m.cluster.metadata.deletion_timestamp = m.now;
-    unsigned state = seed * 2654435761u;
+    Chance chance(seed * 2654435761u);
     INFO("seed " << seed);
     for (int i = 0; i < 200 && !m.gone; ++i) {
-      state = state * 1664525u + 1013904223u;
-      m.pass((state >> 16) % 4);
+      m.pass(chance(4));
       // CAs go last: until then what is left can be reached and read.
       if (!m.facts.workloads.empty()) REQUIRE(m.facts.secrets.size() >= 4);
       m.tick();

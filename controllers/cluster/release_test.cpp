@@ -5,6 +5,7 @@
 #include <set>
 
 #include "apis/v1alpha1/names.hpp"
+#include "controllers/cluster/testing.hpp"
 
 using namespace endstate::cluster;
 using namespace std::chrono_literals;
@@ -377,11 +378,7 @@ TEST_CASE("versions and tags", "[hosted][release]") {
 TEST_CASE("whatever is edited when, and whoever fails: it ends well, and never two minors apart", "[hosted][release]") {
   const std::vector<std::string> names{"v1.32.1", "v1.33.1", "v1.33.10", "v1.34.4"};
   for (unsigned seed = 1; seed <= 300; ++seed) {
-    unsigned state = seed * 2654435761u;
-    const auto chance = [&](unsigned n) {
-      state = state * 1664525u + 1013904223u;
-      return (state >> 16) % n;
-    };
+    Chance chance(seed * 2654435761u);
     auto w = running("v1.32.1");
     for (int i = 0; i < 300; ++i) {
       if (i < 200 && chance(15) == 0) w.in.wanted = names[chance(4)];

@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 
 #include "apis/v1alpha1/names.hpp"
+#include "controllers/cluster/testing.hpp"
 
 using namespace endstate::cluster;
 using namespace std::chrono_literals;
@@ -255,11 +256,7 @@ TEST_CASE("while a CA is replaced nobody meets a certificate that it doesn't tru
   for (unsigned seed = 0; seed < 300; ++seed) {
     auto w = settled_world();
     w.in.asked = {true, true, true};
-    unsigned state = seed * 2654435761u + 1;
-    const auto chance = [&](unsigned n) {
-      state = state * 1664525u + 1013904223u;
-      return (state >> 16) % n;
-    };
+    Chance chance(seed * 2654435761u + 1);
     struct Program {
       CaName ca;
       std::string leaf, issuer;

@@ -56,7 +56,7 @@ struct Operator {
   }
 };
 
-struct Rig {
+struct Rig : enrolment::testing::Objects {
   explicit Rig(std::uint64_t seed = 1) : world(seed), meta(world), business(world) {
     create<api::Cluster>(meta, "default", {{"metadata", {{"name", "own"}}}, {"spec", {{"controlPlane", {{"type", "External"}}}}}});
     create<api::Cluster>(
@@ -70,23 +70,6 @@ struct Rig {
   }
   void start(reconcile::SimFaults faults = {}) { op = std::make_unique<Operator>(world, meta, business, faults); }
 
-  template <class T>
-  void create(SimApi& server, const std::string& ns, json body) {
-    body["apiVersion"] = reconcile::api_version(resource_of<T>);
-    body["kind"] = resource_of<T>.kind;
-    auto done = server.request({.verb = Verb::create, .resource = &resource_of<T>, .name_space = ns, .body = body.dump()});
-    if (!done) FAIL(done.error().message);
-  }
-  template <class T>
-  void patch(SimApi& server, const std::string& ns, const std::string& name, const json& body, const std::string& sub = {}) {
-    auto done = server.request(
-        {.verb = Verb::merge_patch, .resource = &resource_of<T>, .name_space = ns, .name = name, .subresource = sub, .body = body.dump()});
-    if (!done) FAIL(done.error().message);
-  }
-  template <class T>
-  json object(const SimApi& server, const std::string& ns, const std::string& name) const {
-    return json::parse(server.get(resource_of<T>, ns, name).value_or("{}"));
-  }
   template <class T>
   bool exists(const SimApi& server, const std::string& ns, const std::string& name) const {
     return server.get(resource_of<T>, ns, name).has_value();
@@ -262,7 +245,7 @@ TEST_CASE("a claim hands the cluster over; the agent gets its certificate there;
   const bool far = cluster == "far";
   CHECK(hand_over.value("data", json::object()).contains("value") == far);
   if (far) {
-    const auto kubeconfig = cluster::from_base64(hand_over["data"]["value"].get<std::string>()).value();
+    const auto kubeconfig = reconcile::from_base64(hand_over["data"]["value"].get<std::string>()).value();
     CHECK(kubeconfig.find("https://business:6443") != std::string::npos);
     CHECK(kubeconfig.find("operators") == std::string::npos);
   }

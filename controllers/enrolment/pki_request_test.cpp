@@ -28,7 +28,7 @@ TEST_CASE("what is no request is refused", "[enrolment]") {
   CHECK_FALSE(read_request(reconcile::to_base64("-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n")));
   CHECK_FALSE(read_request(std::string(max_request + 1, 'A')));
   // Another's key in it: whoever asks must hold the key.
-  auto pem = cluster::from_base64(testing::request("c", {})).value();
+  auto pem = reconcile::from_base64(testing::request("c", {})).value();
   std::string der(pem);
   const auto at = der.find('\n') + 120;
   der[at] = der[at] == 'A' ? 'B' : 'A';

@@ -1,16 +1,19 @@
-// Requests as hosts make them, with OpenSSL. Only for tests.
+// Requests as hosts make them, with OpenSSL; and objects of simulated API servers, as JSON. Only for tests.
 #pragma once
 #include <openssl/bio.h>
 #include <openssl/ec.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
+#include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
-#include "controllers/cluster/pki.hpp"
 #include "reconcile/kube/base64.hpp"
+#include "reconcile/kube/kind.hpp"
+#include "reconcile/sim/sim_api.hpp"
 
 namespace endstate::enrolment::testing {
 
@@ -44,5 +47,34 @@ inline std::string request(const std::string& common_name, const std::vector<std
   EVP_PKEY_free(key);
   return reconcile::to_base64(pem);
 }
+
+// What people and other loops write; a test fails where a server refuses it.
+struct Objects {
+  template <class T>
+  static void create(reconcile::SimApi& server, const std::string& ns, nlohmann::json body) {
+    body["apiVersion"] = reconcile::api_version(reconcile::resource_of<T>);
+    body["kind"] = reconcile::resource_of<T>.kind;
+    must(server, {.verb = reconcile::Verb::create, .resource = &reconcile::resource_of<T>, .name_space = ns, .body = body.dump()});
+  }
+  template <class T>
+  static void patch(reconcile::SimApi& server, const std::string& ns, const std::string& name, const nlohmann::json& body,
+                    const std::string& sub = {}) {
+    must(server, {.verb = reconcile::Verb::merge_patch,
+                  .resource = &reconcile::resource_of<T>,
+                  .name_space = ns,
+                  .name = name,
+                  .subresource = sub,
+                  .body = body.dump()});
+  }
+  template <class T>
+  static nlohmann::json object(const reconcile::SimApi& server, const std::string& ns, const std::string& name) {
+    return nlohmann::json::parse(server.get(reconcile::resource_of<T>, ns, name).value_or("{}"));
+  }
+
+ private:
+  static void must(reconcile::SimApi& server, reconcile::Call call) {
+    if (const auto done = server.request(std::move(call)); !done) FAIL(done.error().message);
+  }
+};
 
 }  // namespace endstate::enrolment::testing

@@ -2,45 +2,17 @@
 // again changes nothing, which is what makes putting right every ten minutes cheap.
 #include <algorithm>
 #include <catch2/catch.hpp>
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "controllers/addons/loop_builtin.hpp"
 #include "controllers/addons/loop_manifest.hpp"
-#include "reconcile/kube/credentials.hpp"
-#include "reconcile/kube/curl_env.hpp"
+#include "e2e/conformance/cluster.hpp"
 #include "reconcile/kube/url.hpp"
 
 using namespace endstate::addons;
+using endstate::conformance::administrator, endstate::conformance::ask;
 using nlohmann::json;
 using reconcile::Verb;
-
-namespace {
-
-reconcile::Credentials administrator() {
-  const char* const file = std::getenv("ENDSTATE_TEST_KUBECONFIG");
-  if (file == nullptr) throw std::runtime_error("set ENDSTATE_TEST_KUBECONFIG to the kubeconfig of a test cluster");
-  auto credentials = reconcile::kubeconfig_file(file);
-  if (!credentials) throw std::runtime_error(credentials.error().message);
-  return *credentials;
-}
-
-reconcile::Result<json> ask(reconcile::CurlEnv& env, reconcile::Call call) {
-  std::string body;
-  std::optional<reconcile::Result<void>> end;
-  const auto handle = env.call(
-      std::move(call), [&](std::string_view frame) { body = frame; },
-      [&](reconcile::Result<void> result) {
-        end = std::move(result);
-        env.stop();
-      });
-  env.run();
-  REQUIRE(end);
-  if (!*end) return reconcile::fail(end->error());
-  return json::parse(body);
-}
-
-}  // namespace
 
 TEST_CASE("a real API server takes the built-in add-on, and applying it again is no write", "[addons]") {
   reconcile::CurlEnv env{{.user_agent = "endstate-test"}, administrator()};

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "e2e/conformance/cluster.hpp"
 #include "reconcile/kube/api_error.hpp"
 #include "reconcile/kube/curl_env.hpp"
 #include "reconcile/kube/test_server.hpp"
@@ -14,6 +15,7 @@
 
 using namespace reconcile;
 using namespace std::chrono_literals;
+using endstate::conformance::administrator;
 using nlohmann::json;
 
 namespace {
@@ -21,14 +23,6 @@ namespace {
 constexpr Resource config_maps{"", "v1", "configmaps", "ConfigMap"};
 constexpr Resource nodes{"", "v1", "nodes", "Node", false};
 constexpr Resource leases{"coordination.k8s.io", "v1", "leases", "Lease"};
-
-Credentials administrator() {
-  const char* const file = std::getenv("ENDSTATE_TEST_KUBECONFIG");
-  if (file == nullptr) throw std::runtime_error("set ENDSTATE_TEST_KUBECONFIG to the kubeconfig of a test cluster");
-  auto credentials = kubeconfig_file(file);
-  if (!credentials) throw std::runtime_error(credentials.error().message);
-  return *credentials;
-}
 
 struct Reply {
   std::vector<std::string> frames;

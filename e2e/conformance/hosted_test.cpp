@@ -1,47 +1,23 @@
 // The children of a Hosted cluster against a real API server: it takes every one of them, without a warning, and what it makes of them
 // still is what was wanted. If it weren't, the loop would write the same objects for ever.
 #include <catch2/catch.hpp>
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "controllers/cluster/child_jobs.hpp"
 #include "controllers/cluster/children.hpp"
 #include "controllers/cluster/covers.hpp"
 #include "controllers/cluster/hosted_facts.hpp"
-#include "reconcile/kube/credentials.hpp"
-#include "reconcile/kube/curl_env.hpp"
+#include "e2e/conformance/cluster.hpp"
 
 using namespace endstate::cluster;
 using namespace std::chrono_literals;
+using endstate::conformance::administrator, endstate::conformance::ask;
 using nlohmann::json;
 using reconcile::Verb;
 
 namespace {
 
 constexpr reconcile::Resource namespaces{"", "v1", "namespaces", "Namespace", false};
-
-reconcile::Credentials administrator() {
-  const char* const file = std::getenv("ENDSTATE_TEST_KUBECONFIG");
-  if (file == nullptr) throw std::runtime_error("set ENDSTATE_TEST_KUBECONFIG to the kubeconfig of a test cluster");
-  auto credentials = reconcile::kubeconfig_file(file);
-  if (!credentials) throw std::runtime_error(credentials.error().message);
-  return *credentials;
-}
-
-reconcile::Result<json> ask(reconcile::CurlEnv& env, reconcile::Call call) {
-  std::string body;
-  std::optional<reconcile::Result<void>> end;
-  const auto handle = env.call(
-      std::move(call), [&](std::string_view frame) { body = frame; },
-      [&](reconcile::Result<void> result) {
-        end = std::move(result);
-        env.stop();
-      });
-  env.run();
-  REQUIRE(end);
-  if (!*end) return reconcile::fail(end->error());
-  return json::parse(body);
-}
 
 Site site(const std::string& name_space, std::int64_t replicas) {
   Site s;

@@ -6,6 +6,7 @@
 #include <sstream>
 #include <thread>
 
+#include "e2e/conformance/cluster.hpp"
 #include "reconcile/json/encode.hpp"
 #include "reconcile/kube/core.hpp"
 #include "reconcile/kube/curl_env.hpp"
@@ -18,17 +19,10 @@
 
 using namespace reconcile;
 using namespace std::chrono_literals;
+using endstate::conformance::administrator;
 using nlohmann::json;
 
 namespace {
-
-Credentials administrator() {
-  const char* const file = std::getenv("ENDSTATE_TEST_KUBECONFIG");
-  if (file == nullptr) throw std::runtime_error("set ENDSTATE_TEST_KUBECONFIG to the kubeconfig of a test cluster");
-  auto credentials = kubeconfig_file(file);
-  if (!credentials) throw std::runtime_error(credentials.error().message);
-  return *credentials;
-}
 
 bool run_until(CurlEnv& env, const std::function<bool()>& done, std::chrono::seconds limit = 30s) {
   const auto until = env.now().mono + limit;

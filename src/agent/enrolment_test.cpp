@@ -15,6 +15,7 @@
 #include "controllers/cluster/pki.hpp"
 #include "controllers/enrolment/loop.hpp"
 #include "controllers/enrolment/pki_token.hpp"
+#include "controllers/enrolment/testing.hpp"
 #include "controllers/guard/disruptive.hpp"
 #include "reconcile/kube/base64.hpp"
 #include "reconcile/kube/certificates.hpp"
@@ -196,7 +197,7 @@ struct Operator {
   }
 };
 
-struct Rig : Machine {
+struct Rig : Machine, enrolment::testing::Objects {
   explicit Rig(std::uint64_t seed = 1, std::string far_server = "https://business:6443") : world(seed), meta(world), business(world) {
     kubeconfig = token_kubeconfig({.address = std::move(far_server), .ca = {}, .tls_server_name = {}, .proxy = {}}, "operators");
     create<v1alpha1::Cluster>(meta, "default", {{"metadata", {{"name", "own"}}}, {"spec", {{"controlPlane", {{"type", "External"}}}}}});
@@ -209,24 +210,6 @@ struct Rig : Machine {
     start_operator();
   }
   void start_operator(reconcile::SimFaults faults = {}) { op = std::make_unique<Operator>(world, meta, business, kubeconfig, faults); }
-
-  template <class T>
-  void create(SimApi& server, const std::string& ns, json body) {
-    body["apiVersion"] = reconcile::api_version(resource_of<T>);
-    body["kind"] = resource_of<T>.kind;
-    auto done = server.request({.verb = Verb::create, .resource = &resource_of<T>, .name_space = ns, .body = body.dump()});
-    if (!done) FAIL(done.error().message);
-  }
-  template <class T>
-  void patch(SimApi& server, const std::string& ns, const std::string& name, const json& body, const std::string& sub = {}) {
-    auto done = server.request(
-        {.verb = Verb::merge_patch, .resource = &resource_of<T>, .name_space = ns, .name = name, .subresource = sub, .body = body.dump()});
-    if (!done) FAIL(done.error().message);
-  }
-  template <class T>
-  json object(const SimApi& server, const std::string& ns, const std::string& name) const {
-    return json::parse(server.get(resource_of<T>, ns, name).value_or("{}"));
-  }
 
   // ---- people ----
   std::string wish(const std::string& id) {  // as kubectl endstate enrol does
