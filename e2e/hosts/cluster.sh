@@ -2,12 +2,6 @@
 # The business cluster of e2e/hosts, the operator, and what a person does there. To be sourced after lib.sh.
 # shellcheck disable=SC2034,SC2154 # variables of run.sh and of the other parts
 
-# The server's certificate is for loopback and localhost.
-host_kubeconfig() { # FILE NAME: of a certificate
-  write_kubeconfig "$1" "$2" "$api"
-  sed -i 's|cluster: {server:|cluster: {tls-server-name: localhost, server:|' "$1"
-}
-
 start_operator() {
   local token
   token=$(kubectl_admin create token endstate-operator -n endstate-system --duration=4h)
@@ -18,30 +12,7 @@ start_operator() {
   await_process operator 60 curl -sf --max-time 2 "http://127.0.0.1:$((PORT_BASE + 80))/readyz"
 }
 
-# --- hosts ---------------------------------------------------------------------------------------------------------------------------------------
-# What a person or an inventory system does: the Host, and the host's credentials on its disk.
-enrol() {
-  local name=$1 uid disk=$hosts/$1
-  kubectl_admin apply -f - >/dev/null <<YAML
-apiVersion: endstate.dev/v1alpha1
-kind: Host
-metadata: {name: $name, namespace: default}
-spec: {address: $(host_address "$name"), hardware: {idc: e2e, rack: $name}}
-YAML
-  uid=$(kubectl_admin get host "$name" -o jsonpath='{.metadata.uid}')
-  kubectl_admin patch host "$name" --subresource=status --type=merge -p '{"status":{"phase":"Ready"}}' >/dev/null
-  sed "s/HOST_UID/$uid/" manifests/agent/host.yaml | kubectl_admin apply -f - >/dev/null
-  make_certificate "agent-$name" ca "/O=endstate:agents/CN=endstate:host:$uid"
-  make_certificate "kubelet-$name" ca "/O=system:nodes/CN=system:node:$name"
-  mkdir -p "$disk/etc/endstate" "$disk/etc/kubernetes"
-  host_kubeconfig "$disk/etc/endstate/kubeconfig" "agent-$name"
-  host_kubeconfig "$disk/etc/kubernetes/kubelet.kubeconfig" "kubelet-$name"
-  cp "$PKI/ca.crt" "$disk/etc/kubernetes/ca.crt"
-  tar -C "$disk/usr/local" -xf "$RUN_DIR/shop/agent.tar.gz"
-  cp manifests/agent/endstate-agent.service "$disk/etc/systemd/system/"
-  printf 'kubeconfig = "/etc/endstate/kubeconfig"\nhost-uid = "%s"\nallow-url = ["%s/"]\nlease-seconds = 10\n' "$uid" "$shop" >"$disk/etc/endstate/agent.conf"
-}
-
+# --- hosts -------------------------------------------------------------------------------------------------------------------------------------------
 # machine_set NAME CONTAINERD KUBELET [MORE-PACKAGES]: as many machines as there are hosts.
 machine_set() {
   kubectl_admin apply -f - >/dev/null <<YAML

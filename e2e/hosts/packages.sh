@@ -95,8 +95,10 @@ kubelet_package() {
     content: |
       apiVersion: kubelet.config.k8s.io/v1beta1
       kind: KubeletConfiguration
-      authentication: {anonymous: {enabled: false}, webhook: {enabled: false}, x509: {clientCAFile: /etc/kubernetes/ca.crt}}
+      authentication: {anonymous: {enabled: false}, webhook: {enabled: false}, x509: {clientCAFile: /etc/endstate/kubelet/ca.crt}}
       authorization: {mode: AlwaysAllow}
+      rotateCertificates: true
+      serverTLSBootstrap: true
       containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
       cgroupDriver: cgroupfs
       cgroupRoot: /endstate-${endstate.nodeName}
@@ -112,11 +114,13 @@ kubelet_package() {
       Description=kubelet
       After=containerd.service
       [Service]
-      ExecStart=/usr/local/bin/kubelet --config=/etc/kubernetes/kubelet.yaml --kubeconfig=/etc/kubernetes/kubelet.kubeconfig --hostname-override=${endstate.nodeName}
+      ExecStart=/usr/local/bin/kubelet --config=/etc/kubernetes/kubelet.yaml --bootstrap-kubeconfig=/etc/endstate/kubelet/bootstrap-kubeconfig --kubeconfig=/var/lib/kubelet/kubeconfig --hostname-override=${endstate.nodeName}
       KillMode=process
       Restart=always
       RestartSec=2
   probes: [{name: healthz, httpURL: "http://127.0.0.1:10248/healthz", periodSeconds: 1, failureThreshold: 60}]
+  hooks:
+  - {name: forget-node, point: PreUninstall, command: [/bin/rm, -rf, /var/lib/kubelet/pki, /var/lib/kubelet/kubeconfig]}
 YAML
 }
 

@@ -18,6 +18,8 @@ source "$ROOT/e2e/hosts/lib.sh"
 source "$ROOT/e2e/hosts/packages.sh"
 # shellcheck source=e2e/hosts/cluster.sh
 source "$ROOT/e2e/hosts/cluster.sh"
+# shellcheck source=e2e/hosts/enrol.sh
+source "$ROOT/e2e/hosts/enrol.sh"
 # shellcheck source=e2e/hosts/stories.sh
 source "$ROOT/e2e/hosts/stories.sh"
 # shellcheck source=e2e/scenarios/cases.sh
@@ -28,9 +30,9 @@ cd "$ROOT"
 count=${E2E_REAL_HOSTS:-1}
 api=https://$net.1:$((PORT_BASE + 443))
 shop=http://$net.1:$((PORT_BASE + 95))
-stories=${E2E_STORIES:-rights surface containerd kubelet bad drift agent kill network power disk idle}
+stories=${E2E_STORIES:-rights surface kubelet_certificates containerd kubelet bad drift agent kill enrol_again network power disk idle}
 ((EUID == 0)) || fail "hosts are booted as root"
-for program in endstate-agent endstate-operator; do [[ -x $BUILD_BIN/$program ]] || fail "no $BUILD_BIN/$program: run 'make build'"; done
+for program in endstate-agent endstate-operator kubectl-endstate; do [[ -x $BUILD_BIN/$program ]] || fail "no $BUILD_BIN/$program: run 'make build'"; done
 
 all_hosts() { seq -f 'h%g' 1 "$count"; }
 down() {
@@ -50,7 +52,7 @@ world_up() {
   e2e/hosts/build.sh
   mkdir -p "$RUN_DIR/shop"
   hack/agent_bundle.sh "$RUN_DIR/shop/agent.tar.gz"
-  NODE_MONITOR_GRACE=50s e2e/kubernetes/up.sh # as is usual: these kubelets are real
+  NODE_MONITOR_GRACE=50s SERVING_NAMES=IP:$net.1 e2e/kubernetes/up.sh # as is usual: these kubelets are real
   hack/install.sh
   network_up
   start_process api-forward socat "TCP-LISTEN:$((PORT_BASE + 443)),bind=$net.1,fork,reuseaddr" "TCP:127.0.0.1:$((PORT_BASE + 443))"
@@ -63,8 +65,8 @@ hosts_up() {
     booting+=($!)
   done
   for pid in "${booting[@]}"; do wait "$pid" || fail "a host doesn't boot"; done # not for all children: servers of the run are some
-  for name in $(all_hosts); do enrol "$name"; done
 }
+enrol_all() { for name in $(all_hosts); do enrol "$name" || return 1; done; }
 packages_up() {
   runtime_package containerd-old 1.6.20 "$cache/containerd-old"
   runtime_package containerd-new 1.7.29 "$cache/containerd-new"
@@ -93,8 +95,9 @@ YAML
 
 world_up
 timed "$count hosts boot" hosts_up
-packages_up
 start_operator
+timed "$count hosts enrol" enrol_all
+packages_up
 story_join
 story_pods
 for story in $stories; do

@@ -31,19 +31,6 @@ story_join() {
   kubectl_admin get nodes -o wide
 }
 
-# With the very credential that stands on the host.
-story_rights() {
-  local uid what
-  uid=$(kubectl_admin get host h1 -o jsonpath='{.metadata.uid}')
-  as_h1() { "$(kubectl_binary)" --kubeconfig "$hosts/h1/etc/endstate/kubeconfig" "$@"; }
-  check "an agent reads its own orders" as_h1 get hostassignment "$uid"
-  for what in "get hostassignments" "get secrets -A" "get nodes" "get pods -A" "get hosts -A" "get machinepackageversions" "delete hostassignment $uid"; do
-    # shellcheck disable=SC2086 # words
-    refuses "an agent may not $what" "forbidden" as_h1 $what
-  done
-  refuses "an agent may not change its orders" "forbidden" as_h1 patch hostassignment "$uid" --type=merge -p '{"spec":{"state":"Released"}}'
-}
-
 # What others on the host can read, and what the unit leaves the agent.
 story_surface() {
   case_secrets() {
@@ -54,7 +41,7 @@ story_surface() {
     [[ -z $found ]]
   }
   check "no secret on a host can be read by others" case_secrets
-  case_unprivileged() { ! in_host h1 setpriv --reuid=65534 --regid=65534 --clear-groups sh -c 'cat /etc/endstate/kubeconfig || cat /var/lib/endstate/journal.json || ls /var/lib/endstate/blobs'; }
+  case_unprivileged() { ! in_host h1 setpriv --reuid=65534 --regid=65534 --clear-groups sh -c 'cat /var/lib/endstate/identity/agent.pem || cat /etc/endstate/kubelet/bootstrap-kubeconfig || cat /var/lib/endstate/journal.json || ls /var/lib/endstate/blobs'; }
   check "another user reads neither credentials nor the journal nor artifacts" case_unprivileged
   case_exposure() { in_host h1 systemd-analyze security --no-pager --threshold=80 endstate-agent; }
   check "the unit's exposure by systemd's own measure is below 8 (9.6 without its options)" case_exposure
@@ -232,7 +219,7 @@ story_idle() {
 bare() {
   local name
   for name in $(all_hosts); do
-    in_host "$name" sh -c '! ls /usr/local/bin/containerd /usr/local/bin/kubelet /etc/containerd /opt/cni /usr/local/lib/endstate-agent /etc/systemd/system/kubelet.service 2>/dev/null | grep . &&
+    in_host "$name" sh -c '! ls /usr/local/bin/containerd /usr/local/bin/kubelet /etc/containerd /opt/cni /usr/local/lib/endstate-agent /etc/systemd/system/kubelet.service /var/lib/kubelet/pki /var/lib/kubelet/kubeconfig 2>/dev/null | grep . &&
       ! systemctl is-active containerd kubelet && ! dpkg-query -W crun libyajl2 e2e-slow 2>/dev/null | grep .' || return 1
     ! in_host "$name" find /var/lib/endstate/generations /var/lib/endstate/current /var/lib/endstate/displaced -mindepth 1 | grep . || return 1
   done

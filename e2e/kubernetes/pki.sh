@@ -32,9 +32,9 @@ make_pki() {
     make_ca etcd-ca
     make_certificate etcd etcd-ca /CN=etcd DNS:localhost,IP:127.0.0.1
     make_certificate etcd-client etcd-ca /CN=kube-apiserver
-    # One serving certificate for all that listen here; 10.96.0.1 is the `kubernetes` Service.
+    # One serving certificate for all that listen here; 10.96.0.1 is the `kubernetes` Service. SERVING_NAMES: the caller's, as openssl writes them.
     make_certificate serving ca /CN=kube-apiserver \
-      DNS:localhost,DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:kubernetes.default.svc.cluster.local,IP:127.0.0.1,IP:10.96.0.1
+      DNS:localhost,DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:kubernetes.default.svc.cluster.local,IP:127.0.0.1,IP:10.96.0.1${SERVING_NAMES:+,$SERVING_NAMES}
     make_certificate admin ca /O=system:masters/CN=endstate-admin
     make_certificate controller-manager ca /CN=system:kube-controller-manager
     make_certificate scheduler ca /CN=system:kube-scheduler
