@@ -233,7 +233,9 @@ story_delete() { # NAME
 # The second runtime: Debian's crun, with a library of it, as packages of the distribution. The hosts are claimed again for it.
 crun_lines() { printf '      - {name: yajl, versionRef: {name: libyajl2}}\n      - {name: oci, versionRef: {name: crun}}'; }
 story_crun() {
+  # Their pods, too: Kubernetes collects those of nodes that are gone some time later, and one of them may still be said to run.
   kubectl_admin delete daemonset counter --ignore-not-found >/dev/null
+  kubectl_admin delete pods -l app=counter --force --grace-period=0 --ignore-not-found >/dev/null 2>&1
   machine_set again containerd-crun kubelet-1.34.5 "$(crun_lines)"
   check "the hosts are claimed again, with crun from Debian's packages" timed "bare hosts become nodes with crun" until_true 240 running_machines "$count"
   for name in $(all_hosts); do in_host "$name" rm -rf /var/lib/e2e; done
