@@ -124,10 +124,12 @@ struct ReadinessGate {
   friend bool operator==(const ReadinessGate&, const ReadinessGate&) = default;
 };
 consteval auto describe(const ReadinessGate*) {
-  return object("A condition that must be True before pods may come.",
-                field<&ReadinessGate::condition_type>(
-                    "conditionType", "Type of a condition of the Node, of the agent's report, or of a condition ConfigMap.",
-                    {.required = true, .min_length = 1, .max_length = 316, .pattern = condition_type_pattern}));
+  return object(
+      "A condition that must be True before pods may come.",
+      field<&ReadinessGate::condition_type>(
+          "conditionType",
+          "Type of a condition of the Node, of the agent's report, of a condition ConfigMap, or that pods of a DaemonSet speak for.",
+          {.required = true, .min_length = 1, .max_length = 316, .pattern = condition_type_pattern}));
 }
 
 enum class CheckOperator : std::uint8_t { greater_or_equal, greater, less_or_equal, less };

@@ -17,6 +17,8 @@ inline constexpr std::string_view revision = "endstate.dev/revision";           
 inline constexpr std::string_view component = "endstate.dev/component";          // child of a Hosted Cluster: etcd, apiserver, ..., pki
 inline constexpr std::string_view addon = "endstate.dev/addon";                  // object in a Hosted cluster: the add-on that it is of
 inline constexpr std::string_view condition_for = "endstate.dev/condition-for";  // ConfigMap with external conditions of a machine
+// Pod of a DaemonSet, in a business cluster: the condition type that it speaks for on its node.
+inline constexpr std::string_view readiness_gate = "endstate.dev/readiness-gate";
 }  // namespace label
 
 namespace annotation {
@@ -43,6 +45,7 @@ inline constexpr std::string_view probe_attempt = "endstate.dev/probe-attempt"; 
 inline constexpr std::string_view owned = "endstate.dev/owned";              // Node: JSON of the labels and taints that endstate set on it
 inline constexpr std::string_view machine = "endstate.dev/machine";          // Node: <namespace>/<name> of its Machine
 inline constexpr std::string_view machine_uid = "endstate.dev/machine-uid";  // Node: uid of its Machine
+inline constexpr std::string_view adopt = "endstate.dev/adopt";              // Node that endstate didn't make: "true" hands it over
 // Children of a Hosted Cluster: the ClusterPackageVersion that a workload is of; of pods: the CAs that they started with; of a kubeconfig's
 // Secret: where it leads to. Cluster: a CA that is to be replaced (ca, etcd, proxy), one-shot.
 inline constexpr std::string_view package_version = "endstate.dev/package-version";
@@ -213,6 +216,7 @@ inline constexpr std::string_view host_lost = "HostLost";
 inline constexpr std::string_view package_failed = "PackageFailed";
 inline constexpr std::string_view packages_pending = "PackagesPending";
 inline constexpr std::string_view waiting_for_node = "WaitingForNode";
+inline constexpr std::string_view waiting_for_pod = "WaitingForPod";
 inline constexpr std::string_view node_gone = "NodeGone";
 inline constexpr std::string_view node_unhealthy = "NodeUnhealthy";
 inline constexpr std::string_view node_name_taken = "NodeNameTaken";

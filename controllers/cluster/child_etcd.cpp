@@ -85,7 +85,10 @@ Child etcd(const Site& s, const PartVersion& version) {
   pod.environment = {{{"name", "POD_NAME"}, {"valueFrom", {{"fieldRef", {{"apiVersion", "v1"}, {"fieldPath", "metadata.name"}}}}}},
                      from_annotation("INITIAL_CLUSTER", v1alpha1::annotation::initial_cluster),
                      // etcd's own name for its flag; empty: new.
-                     from_annotation("ETCD_INITIAL_CLUSTER_STATE", v1alpha1::annotation::initial_cluster_state)};
+                     from_annotation("ETCD_INITIAL_CLUSTER_STATE", v1alpha1::annotation::initial_cluster_state),
+                     // As kubeadm: without it an API server before 1.34 sends no bookmarks about what doesn't change, so that watches look
+                     // dead. 3.5 and 3.6 know it by this name; to one that doesn't, a variable is a warning where a flag would be its end.
+                     {{"name", "ETCD_EXPERIMENTAL_WATCH_PROGRESS_NOTIFY_INTERVAL"}, {"value", "5s"}}};
   pod.memory = "256Mi";
   const auto name = s.child("etcd");
   auto meta = metadata(s, name, suffix(Part::etcd));

@@ -117,6 +117,7 @@ TEST_CASE("etcd: stable names, an address each, Parallel, a quota below the volu
   CHECK(flag(c, "--initial-cluster") == "$(INITIAL_CLUSTER)");  // its pod's annotation: without one, no data is no beginning
   const auto environment = body(c)["spec"]["template"]["spec"]["containers"][0]["env"];
   CHECK(environment[1]["name"] == "INITIAL_CLUSTER");
+  CHECK(environment[3]["name"] == "ETCD_EXPERIMENTAL_WATCH_PROGRESS_NOTIFY_INTERVAL");
   CHECK(environment[1]["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.annotations['endstate.dev/initial-cluster']");
   CHECK(flag(c, "--initial-cluster-token") == "u1");
   CHECK(body(c)["spec"]["podManagementPolicy"] == "Parallel");

@@ -117,6 +117,7 @@ HostedFacts observe_hosted(const reconcile::Snapshot& given, const api::Cluster&
   const auto snapshots = cluster.metadata.name.str() + "-etcd-snapshots";
   for (const auto& o : view.by_index<reconcile::PersistentVolumeClaim>("", children_by_cluster<reconcile::PersistentVolumeClaim>, key))
     if (o->metadata.name == snapshots) out.children.push_back({&kind_of<reconcile::PersistentVolumeClaim>, o->metadata, o->spec});
+  if (cluster.spec.control_plane.endpoint) out.endpoint_holder = endpoint_holder(cluster, view.list<api::Cluster>(""));
   out.jobs = view.by_index<reconcile::Job>("", children_by_cluster<reconcile::Job>, key);
   out.pods = view.by_index<reconcile::Pod>("", children_by_cluster<reconcile::Pod>, key);
   for (const auto& [id, fact] : given.memory.facts)

@@ -44,6 +44,12 @@ class Planner {
     decide();
     describe();
     if (const auto why = refusal(site_); !why.empty()) problem(reason::invalid_spec, "Cluster", site_.name, why);
+    if (!in_.facts.endpoint_holder.empty()) {
+      problem(reason::invalid_spec, "Cluster", site_.name,
+              "controlPlane.endpoint: " + site_.endpoint + ", port " + std::to_string(site_.port) + ", is the endpoint of Cluster " +
+                  in_.facts.endpoint_holder + " already: choose another host or port");
+      look_again_after(30s);  // the other one may go
+    }
     if (!in_.facts.refused_writes.empty()) problem(reason::child_refused, "Cluster", site_.name, in_.facts.refused_writes.front());
     if (!in_.paused) act();
     return std::move(out_);

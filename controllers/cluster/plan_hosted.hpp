@@ -50,6 +50,7 @@ struct HostedFacts {
   std::vector<Ref<reconcile::Job>> jobs;
   std::vector<Ref<reconcile::Pod>> pods;
   std::map<std::string, std::string, std::less<>> logs;  // of Jobs' steps (job_facts.hpp), by the id of their question
+  std::string endpoint_holder;                           // site.hpp
   std::vector<std::string> refused_writes;               // of the last pass: children that the API server won't have
 };
 

@@ -664,6 +664,40 @@ TEST_CASE("what is refused stops before anything is made", "[hosted][plan]") {
   CHECK(missing.is("Ready", ConditionStatus::true_));
 }
 
+TEST_CASE("an endpoint that another Cluster has already is refused to the younger, until the other goes", "[hosted][plan]") {
+  MetaCluster m;
+  m.facts.endpoint_holder = "prod/hz-b";
+  m.settle(10);
+  CHECK(m.why("Stalled") == api::reason::invalid_spec);
+  CHECK(m.facts.workloads.empty());
+  CHECK(m.plan().plan.again);
+  m.facts.endpoint_holder.clear();
+  m.settle();
+  CHECK(m.is("Ready", ConditionStatus::true_));
+}
+
+TEST_CASE("who has an endpoint: host and port alike, and older; the same age by uid", "[hosted]") {
+  const auto cluster = [](const char* name, int age, const char* host, std::optional<std::int64_t> port) {
+    api::Cluster c;
+    c.metadata.name_space = "prod";
+    c.metadata.name = c.metadata.uid = name;
+    c.metadata.creation_timestamp = WallTime{} - std::chrono::hours(age);
+    if (*host) c.spec.control_plane.endpoint = api::Endpoint{.host = host, .port = port};
+    return std::make_shared<const api::Cluster>(c);
+  };
+  const auto old = cluster("a", 9, "10.0.0.1", {});
+  struct Case {
+    Ref<api::Cluster> cluster;
+    std::string holder;
+  };
+  for (const auto& c : {Case{cluster("b", 1, "10.0.0.1", 6443), "prod/a"}, Case{cluster("b", 1, "10.0.0.1", 6444), ""},
+                        Case{cluster("b", 1, "10.0.0.2", {}), ""}, Case{cluster("b", 1, "", {}), ""},
+                        Case{cluster("b", 10, "10.0.0.1", {}), ""}, Case{cluster("b", 9, "10.0.0.1", {}), "prod/a"}}) {
+    INFO(c.cluster->metadata.name.str() << " " << c.holder);
+    CHECK(endpoint_holder(*c.cluster, {old, c.cluster}) == c.holder);
+  }
+}
+
 TEST_CASE("paused: it is looked at, and left alone", "[hosted][plan]") {
   auto m = running();
   m.cluster.spec.paused = true;

@@ -85,6 +85,20 @@ std::string refusal(const Site& s) {
   return {};
 }
 
+std::string endpoint_holder(const api::Cluster& cluster, const std::vector<std::shared_ptr<const api::Cluster>>& all) {
+  if (!cluster.spec.control_plane.endpoint) return {};
+  const auto place = [](const api::Endpoint& e) { return std::pair(canonical_address(e.host).value_or(e.host.str()), api::port(e)); };
+  const auto age = [](const api::Cluster& c) {
+    return std::pair(c.metadata.creation_timestamp.value_or(reconcile::WallTime{}), c.metadata.uid.str());
+  };
+  for (const auto& other : all) {
+    const auto& theirs = other->spec.control_plane.endpoint;
+    if (other->metadata.uid == cluster.metadata.uid || !theirs || place(*theirs) != place(*cluster.spec.control_plane.endpoint)) continue;
+    if (age(*other) < age(cluster)) return other->metadata.key().str();
+  }
+  return {};
+}
+
 namespace {
 
 std::vector<std::string> sorted(std::vector<std::string> list) {

@@ -67,6 +67,10 @@ Site site_of(const v1alpha1::Cluster& cluster);
 // What can't be made of this spec, for people; empty: nothing. The schema has checked what it can.
 std::string refusal(const Site& site);
 
+// Of all Clusters one that has the same endpoint (`spec.controlPlane.endpoint`, host and port) and is older: "<namespace>/<name>"; empty:
+// none. Two API servers can't have one address; the younger isn't made.
+std::string endpoint_holder(const v1alpha1::Cluster& cluster, const std::vector<std::shared_ptr<const v1alpha1::Cluster>>& all);
+
 // Every certificate that the control plane needs. Needs the addresses. `trusted`: fingerprints of the cluster CA's bundle (a kubeconfig
 // holds it).
 std::vector<WantedLeaf> wanted_leaves(const Site& site, std::string_view trusted);

@@ -13,7 +13,8 @@ NodeIs whose(const Pass& p) {
   if (notes.has(api::annotation::machine_uid))
     return notes.get(api::annotation::machine_uid) == p.machine.metadata.uid.view() ? NodeIs::ours : NodeIs::foreign;
   if (!p.machine.spec.provider_id.empty() && !(node->spec.provider_id == p.machine.spec.provider_id)) return NodeIs::foreign;
-  // Not adopted yet. Our kubelets register with endstate.dev/not-ready, and after the assignment; a node that does neither was there
+  if (notes.get(api::annotation::adopt) == "true") return NodeIs::ours;
+  // Our kubelets register with endstate.dev/not-ready, and after the assignment; a node that does neither was there
   // before.
   if (has_taint(*node, api::taint::not_ready)) return NodeIs::ours;
   const auto& assigned = p.assignment ? p.assignment->metadata.creation_timestamp : std::nullopt;

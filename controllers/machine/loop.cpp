@@ -19,6 +19,7 @@ namespace {
 // A business cluster whose watch has been silent for longer than this is judged by nothing that it says.
 constexpr std::chrono::seconds max_lag{60};
 constexpr std::size_t max_config_maps = 16;  // of one machine; more are not read, and said
+constexpr std::size_t max_gate_pods = 64;    // of one node; the first by name are read
 constexpr std::size_t max_waiters = 16;      // machines that are woken by one host that becomes free
 
 struct ExternalCondition {  // as a person writes it: times and generations are ours
@@ -137,6 +138,15 @@ void read_node(const Snapshot& s, Input& in) {
   const auto seen = s.view.seen<Lease>(in.connection, api::system_namespace, lease);
   const auto silence = s.now.mono - seen - s.view.lag<Lease>(in.connection);
   in.agent_silence = std::max(silence, std::chrono::nanoseconds(0));
+}
+
+// Only pods that a DaemonSet made: those are the node's own, and nobody drains them. Whoever may make such pods may close nodes by them.
+void read_gate_pods(const Snapshot& s, Input& in) {
+  if (!in.node || !s.view.synced<GatePod>(in.connection) || s.view.lag<GatePod>(in.connection) > max_lag) return;
+  for (const auto& pod : s.view.by_index<GatePod>(in.connection, gate_pods_by_node, in.node->metadata.name)) {
+    const auto* owner = pod->metadata.controller();
+    if (owner && owner->kind == "DaemonSet" && in.gate_pods.size() < max_gate_pods) in.gate_pods.push_back(pod);
+  }
 }
 
 void read_pods(const Snapshot& s, Input& in) {
@@ -258,6 +268,7 @@ std::function<Plan()> MachineLoop::observe(const Snapshot& s, const Key& key) co
   read_node(s, in);
   read_packages(s, in);
   read_config_maps(s, in);
+  read_gate_pods(s, in);
   read_pods(s, in);
   if (!in.host && !in.machine->metadata.deleting() && in.link == Input::Link::up) choose_host(s, in);
   // Only a machine that may have to be closed asks how the others are.
@@ -327,6 +338,12 @@ void node_changed(const View& view, std::string_view, const void* before, const 
   for (const auto& host : view.by_index<api::Host>("", hosts_by_name, node.metadata.name)) enqueue_consumer(host.get(), enqueue);
 }
 
+void gate_pod_changed(const View& view, std::string_view, const void* before, const void* after, const Enqueue& enqueue) {
+  const Text& node = as<GatePod>(after ? after : before)->spec.node_name;
+  if (node.empty()) return;
+  for (const auto& host : view.by_index<api::Host>("", hosts_by_name, node)) enqueue_consumer(host.get(), enqueue);
+}
+
 // A renewal is nothing new of a machine that is known to be alive: 10,000 hosts renew every minute.
 void lease_changed(const View& view, std::string_view, const void*, const void* after, const Enqueue& enqueue) {
   if (!after) return;  // a silent agent is seen by the clock
@@ -384,6 +401,7 @@ std::vector<reconcile::Source> MachineLoop::sources() const {
   all.push_back({.kind = &kind_of<ConfigMap>, .selector = "labelSelector=endstate.dev%2Fcondition-for", .keys = config_map_changed});
   all.push_back({.kind = &kind_of<api::HostAssignment>, .remote = true, .keys = assignment_changed});
   all.push_back({.kind = &kind_of<Node>, .remote = true, .keys = node_changed});
+  all.push_back({.kind = &kind_of<GatePod>, .remote = true, .selector = std::string(gate_pods_selector), .keys = gate_pod_changed});
   all.push_back({.kind = &kind_of<Lease>, .remote = true, .name_space = std::string(api::system_namespace), .keys = lease_changed});
   return all;
 }

@@ -407,6 +407,58 @@ TEST_CASE_METHOD(Ready, "readiness gates come from the node, the agent and condi
   CHECK(condition("m1", "ExternalConditionsReadable") == "False/Malformed");
 }
 
+TEST_CASE_METHOD(Ready, "pods of DaemonSets are gates of their node") {
+  const std::string of_daemon_set = R"(,"ownerReferences":[{"apiVersion":"apps/v1","kind":"DaemonSet","name":"net","uid":")" +
+                                    get<api::Cluster>("c")->metadata.uid.str() + R"(","controller":true}])";
+  const auto label = [](std::string_view type) { return R"(,"labels":{"endstate.dev/readiness-gate":")" + std::string(type) + "\"}"; };
+  const auto ready = [&](const std::string& name, const std::string& status) {
+    patch(resource_of<Pod>, "default", name, "status",
+          R"({"status":{"conditions":[{"type":"Ready","status":")" + status + R"(","message":"no route"}]}})");
+    for (int i = 0; i < 3; ++i) step();
+  };
+  patch(resource_of<api::Machine>, "default", "m1", "", R"({"spec":{"readinessGates":[{"conditionType":"NetworkReady"}]}})");
+  SECTION("not started, ready, not ready for long, ready again") {
+    pod(host_name(), "net-1", label("NetworkReady") + of_daemon_set);
+    for (int i = 0; i < 3; ++i) step();
+    CHECK(condition("m1", "NetworkReady") == "False/WaitingForPod");
+    ready("net-1", "True");
+    CHECK(condition("m1", "NetworkReady") == "True/Ready");
+    CHECK(running("m1", "rev1"));
+    ready("net-1", "False");
+    CHECK(find_condition(m("m1")->status.conditions, "NetworkReady")->message == "pod default/net-1 is not Ready: no route");
+    CHECK_FALSE(has_taint(*node_of("m1"), "endstate.dev/not-ready"));
+    REQUIRE(settle([&] { return has_taint(*node_of("m1"), "endstate.dev/not-ready"); }, 40));
+    ready("net-1", "True");
+    CHECK(running("m1", "rev1"));
+    CHECK_FALSE(has_taint(*node_of("m1"), "endstate.dev/not-ready"));
+  }
+  SECTION("of two the worse counts; a gate that nobody asked for is none") {
+    pod(host_name(), "net-1", label("NetworkReady") + of_daemon_set);
+    pod(host_name(), "net-2", label("NetworkReady") + of_daemon_set);
+    pod(host_name(), "disk", label("DiskHealthy") + of_daemon_set);
+    ready("net-1", "True");
+    CHECK(condition("m1", "NetworkReady") == "False/WaitingForPod");
+    ready("net-2", "True");
+    CHECK(running("m1", "rev1"));
+    CHECK(condition("m1", "DiskHealthy").empty());
+  }
+  SECTION("gone: not known, and nothing is closed by that") {
+    pod(host_name(), "net-1", label("NetworkReady") + of_daemon_set);
+    ready("net-1", "True");
+    must({.verb = Verb::remove, .resource = &resource_of<Pod>, .name_space = "default", .name = "net-1"});
+    for (int i = 0; i < 60; ++i) step();
+    CHECK(condition("m1", "NetworkReady") == "Unknown/Unknown");
+    CHECK_FALSE(has_taint(*node_of("m1"), "endstate.dev/not-ready"));
+  }
+  SECTION("who says nothing: another node's pod, and one that no DaemonSet made") {
+    pod(host_name() == "h1" ? "h2" : "h1", "net-1", label("NetworkReady") + of_daemon_set);
+    pod(host_name(), "net-2", label("NetworkReady"));
+    ready("net-1", "True");
+    ready("net-2", "True");
+    CHECK(condition("m1", "NetworkReady") == "Unknown/Unknown");
+  }
+}
+
 TEST_CASE_METHOD(Ready, "things deleted by hand") {
   SECTION("the Node: not ready until it registers again, then opened again") {
     must({.verb = Verb::remove, .resource = &resource_of<Node>, .name = host_name()});
@@ -447,6 +499,35 @@ TEST_CASE_METHOD(Ready, "things deleted by hand") {
     CHECK(condition("m1", "HostClaimed") == "False/HostTaken");
     CHECK(m("m1")->status.phase == api::MachinePhase::failed);
   }
+}
+
+TEST_CASE("a Node that was joined by hand waits for its owner's word, and then stays what it was, open and with its pods") {
+  TestWorld w;
+  w.package("k-1");
+  w.host("h9");
+  w.must({.verb = Verb::create,
+          .resource = &resource_of<Node>,
+          .body = R"({"apiVersion":"v1","kind":"Node","metadata":{"name":"h9","labels":{"theirs":"x"}}})"});
+  w.pod("h9", "p1");
+  w.step();
+  const auto before = w.get<Node>("h9");
+  w.machine("m9", "k-1", "rev1");
+  for (int i = 0; i < 8; ++i) w.step();
+  CHECK(w.condition("m9", "NodeReady") == "False/NodeNameTaken");
+  CHECK(has(find_condition(w.m("m9")->status.conditions, "NodeReady")->message.str(), "endstate.dev/adopt=true"));
+  w.patch(resource_of<Node>, "", "h9", "", R"({"metadata":{"annotations":{"endstate.dev/adopt":"true"}}})");
+  REQUIRE(w.settle([&] { return w.running("m9", "rev1"); }, 10));
+  const auto after = w.get<Node>("h9");
+  CHECK(after->metadata.uid == before->metadata.uid);
+  CHECK(after->metadata.labels.get("theirs") == "x");
+  CHECK(after->spec.taints.empty());
+  CHECK(w.get<Pod>("p1"));
+  CHECK(w.write_kinds["create pods"] == 0);  // no eviction
+
+  // The word is no way to another's node.
+  w.patch(resource_of<Node>, "", "h9", "", R"({"metadata":{"annotations":{"endstate.dev/machine-uid":"other"}}})");
+  for (int i = 0; i < 3; ++i) w.step();
+  CHECK(w.condition("m9", "NodeReady") == "False/NodeNameTaken");
 }
 
 TEST_CASE_METHOD(Ready, "a Node of somebody else is left alone") {

@@ -21,6 +21,7 @@
 #include "apis/v1alpha1/cluster.hpp"
 #include "apis/v1alpha1/machine.hpp"
 #include "apis/v1alpha1/machine_set.hpp"
+#include "controllers/machine/gate_pod.hpp"
 #include "reconcile/kube/core.hpp"
 #include "reconcile/run/loop.hpp"
 
@@ -101,7 +102,8 @@ struct Input {
 
   std::vector<Package> packages;  // of spec.packages, in order
   std::vector<ExternalConditions> external;
-  std::optional<PodsFact> pods;  // answer to the query `pods_query`
+  std::vector<Ref<GatePod>> gate_pods;  // on its Node, while their watch is fresh
+  std::optional<PodsFact> pods;         // answer to the query `pods_query`
   ClusterHealth health;
 
   std::vector<reconcile::Outcome> failures;  // of the last pass

@@ -101,6 +101,24 @@ void read_node(const Pass& p, const std::vector<Text>& wanted, Reports& reports)
       reports.add(c.type, c.status, c.reason.empty() ? Text(reason::unknown) : c.reason, from("node", c.message));
 }
 
+// A pod that goes says nothing any more: the gate is not known until its DaemonSet has made the next.
+void read_gate_pods(const Pass& p, const std::vector<Text>& wanted, Reports& reports) {
+  if (p.node_is != NodeIs::ours) return;
+  for (const auto& pod : p.in.gate_pods) {
+    const Text type(pod->metadata.labels.get(api::label::readiness_gate));
+    if (pod->metadata.deleting() || std::find(wanted.begin(), wanted.end(), type) == wanted.end()) continue;
+    const auto& conditions = pod->status.conditions;
+    const auto ready = std::find_if(conditions.begin(), conditions.end(), [](const auto& c) { return c.type == "Ready"; });
+    const std::string name = "pod " + pod->metadata.key().str();
+    if (ready == conditions.end())
+      reports.add(type, ConditionStatus::false_, reason::waiting_for_pod, name + " has not started yet");
+    else if (ready->status == ConditionStatus::true_)
+      reports.add(type, ConditionStatus::true_, reason::ready, name);
+    else
+      reports.add(type, ready->status, reason::waiting_for_pod, from(name + " is not Ready", ready->message));
+  }
+}
+
 Gate agent_gate(const Pass& p) {
   Gate g{.type = api::condition::agent_alive, .status = ConditionStatus::unknown, .reason = reason::waiting_for_agent, .message = {}};
   if (!p.in.agent_silence) {
@@ -154,7 +172,9 @@ Gate node_gate(const Pass& p) {
   }
   if (p.node_is == NodeIs::foreign) {
     g.reason = reason::node_name_taken;
-    g.message = "Node " + p.in.node->metadata.name.str() + " exists and belongs to another: delete it, or give the machine another host";
+    g.message = "Node " + p.in.node->metadata.name.str() +
+                " exists and belongs to another: delete it, give the machine another host, or hand it over (annotate it with "
+                "endstate.dev/adopt=true)";
     return g;
   }
   g.status = ConditionStatus::unknown;
@@ -176,6 +196,7 @@ void judge_gates(Pass& p) {
   read_external(p, reports);
   read_agent(p, reports);
   read_node(p, wanted, reports);
+  read_gate_pods(p, wanted, reports);
   p.gates = {agent_gate(p), packages_gate(p), node_gate(p)};
   for (const Text& type : wanted) {
     if (const Gate* g = reports.find(type))

@@ -12,7 +12,7 @@ source "$ROOT/e2e/kubernetes/pki.sh"
 
 node_bin=$(kube_bin_dir) # kubelet, kube-proxy, kube-router
 server=https://127.0.0.1:$((PORT_BASE + 443))
-pods=10.244.77.0/24 gateway=10.244.77.1 bridge=endstate0 node=meta-1
+pods=10.244.77.0/24 services=10.96.0.0/16 gateway=10.244.77.1 bridge=endstate0 node=meta-1
 socket=$RUN_DIR/containerd.sock
 
 containers() { ctr --address "$socket" --namespace k8s.io "$@"; }
@@ -95,10 +95,19 @@ start_forward() {
   is_running api-forward || start_process api-forward socat "TCP-LISTEN:$port,bind=$gateway,fork,reuseaddr" "TCP:127.0.0.1:$port"
 }
 
+# A Service without endpoints refuses: kube-proxy's own rule comes after those by which kube-router lets pods out, and what isn't refused leaves
+# this machine by its default route, where anything may answer.
+refuse_dead_services() {
+  local chain
+  for chain in FORWARD OUTPUT; do
+    iptables -I "$chain" -d "$services" -m comment --comment "KUBE-endstate: a Service without endpoints" -j REJECT
+  done
+}
+
 # What enforces NetworkPolicies; the bridge doesn't.
 start_policies() {
   is_running policies || start_process policies "$node_bin/kube-router" --kubeconfig="$RUN_DIR/proxy.kubeconfig" --hostname-override="$node" --run-firewall \
-    --run-router=false --run-service-proxy=false --service-cluster-ip-range=10.96.0.0/16 --health-port=0 \
+    --run-router=false --run-service-proxy=false "--service-cluster-ip-range=$services" --health-port=0 \
     --metrics-addr=127.0.0.1 --metrics-port=$((PORT_BASE + 244)) --v=1
   await_process policies 60 iptables -n -L KUBE-ROUTER-FORWARD
 }
@@ -115,6 +124,7 @@ up() {
   start_proxy
   kubectl_admin wait --for=condition=Ready "node/$node" --timeout=90s >/dev/null || fail "the node isn't Ready: see $RUN_DIR/kubelet.log"
   start_policies
+  refuse_dead_services
   kubectl_admin get node "$node" --no-headers -o wide
 }
 

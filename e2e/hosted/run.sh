@@ -21,6 +21,8 @@ source "$ROOT/e2e/hosted/world.sh"
 source "$ROOT/e2e/hosted/trouble.sh"
 # shellcheck source=e2e/hosted/etcd.sh
 source "$ROOT/e2e/hosted/etcd.sh"
+# shellcheck source=e2e/hosted/machine.sh
+source "$ROOT/e2e/hosted/machine.sh"
 cd "$ROOT"
 ((EUID == 0)) || fail "the lane hosted runs pods on this machine: as root"
 
@@ -141,17 +143,17 @@ rotated() { [[ $(issuer) != "$1" ]] && [[ $(k get secret three-etcd -o jsonpath=
 
 deletion() {
   local name
-  k annotate clusters.endstate.dev one endstate.dev/delete-protection=Cascading >/dev/null # its machines go with it, and first
+  for name in one three; do k annotate clusters.endstate.dev $name endstate.dev/delete-protection=Cascading >/dev/null; done # their machines go with them, and first
   for name in one three; do k delete clusters.endstate.dev "$name" --wait=false >/dev/null; done
   for name in one three; do await 60 "cluster $name deleted, and nothing of it is left" gone "$name"; done
 }
 
 trap 'status=$?; [[ -n ${KEEP:-} ]] || stop_world; exit $status' EXIT
 "$ROOT/e2e/hosted/build.sh"
-hack/build.sh release endstate-operator endstate-fleet kubectl-endstate
+hack/build.sh release endstate-operator endstate-fleet endstate-agent kubectl-endstate
 start_world
 one_master
-for story in ${E2E_STORIES:-add_ons machines three_masters isolation releases missing_image put_back lost_ca full_disk operator_killed member_lost rotation restore}; do
+for story in ${E2E_STORIES:-add_ons machines three_masters isolation real_machine releases missing_image put_back lost_ca full_disk operator_killed member_lost rotation restore machine_kept}; do
   "$story"
 done
 deletion

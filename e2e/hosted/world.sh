@@ -5,6 +5,7 @@ readonly volumes=8
 
 stop_world() {
   stop_processes 10 prober fleet
+  stop_real_machine || true
   "$ROOT/e2e/hosted/node.sh" down
   "$ROOT/e2e/kubernetes/down.sh"
   rm -rf "${RUN_DIR:?}/volumes"
@@ -117,7 +118,7 @@ operator_metrics() { kubectl_admin get --raw "/api/v1/namespaces/endstate-system
 
 start_world() {
   stop_world # what an earlier, broken run left
-  POD_GATEWAY=10.244.77.1 MORE_CONTROLLERS="endpoints-controller endpointslice-controller persistentvolume-binder-controller
+  POD_GATEWAY=10.244.77.1 SERVING_NAMES=IP:10.244.77.1 MORE_CONTROLLERS="endpoints-controller endpointslice-controller persistentvolume-binder-controller
     persistentvolumeclaim-protection-controller persistentvolume-protection-controller" "$ROOT/e2e/kubernetes/up.sh"
   "$ROOT/e2e/hosted/node.sh" up
   kubernetes=$(kubectl_admin version -o json | jq -r .serverVersion.gitVersion)

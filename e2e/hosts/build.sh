@@ -2,8 +2,7 @@
 # build.sh: what the hosts of e2e/hosts are made of, into .cache/hosts; a second call does nothing.
 #
 #   tree/         a minimal Debian with systemd, and nothing of what endstate-agent needs (debootstrap, from the mirror that apt uses here)
-#   kubelet       from Go modules (kubelet/go.mod), and containerd-new/ likewise (containerd/go.mod)
-#   kubelet-next  the same source under the next version's name
+#   containerd-new/  from Go modules (containerd/go.mod); the two kubelets are those of e2e/kubernetes/build.sh
 #   containerd-old/, cni/   out of Debian's packages; debs/: some of these as they are
 set -euo pipefail
 # shellcheck source=hack/lib.sh
@@ -15,14 +14,8 @@ mkdir -p "$cache"
 exec 9>"$cache/.lock"
 flock -w 3600 9 || fail "another build of the hosts doesn't end"
 
-missing=()
-while IFS= read -r package; do
-  dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q ' installed$' || missing+=("$package")
-done < <(sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$ROOT/hack/packages-hosts.txt")
-if ((${#missing[@]} > 0)); then
-  with_progress "installing ${missing[*]}" "$cache/apt.log" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}" ||
-    fail "can't install ${missing[*]}; 'apt-get update' first?"
-fi
+"$ROOT/hack/setup.sh" --packages "$ROOT/hack/packages-hosts.txt"
+"$ROOT/e2e/kubernetes/build.sh" node previous-node
 
 pinned() { awk -v module="$2" '{ for (i = 1; i < NF; i++) if ($i == module && $(i + 1) ~ /^v/) { print $(i + 1); exit } }' "$here/$1/go.mod"; }
 
@@ -37,13 +30,6 @@ go_build() {
   mv -f "$output.part" "$output"
   printf '%s\n' "$stamp" >"$output.stamp"
 }
-version=$(pinned kubelet k8s.io/kubernetes)
-IFS=. read -r major minor _ <<<"${version#v}"
-go_build kubelet kubelet k8s.io/kubernetes/cmd/kubelet \
-  "-X k8s.io/component-base/version.gitVersion=$version -X k8s.io/component-base/version.gitMajor=$major -X k8s.io/component-base/version.gitMinor=$minor -X k8s.io/component-base/version.gitTreeState=clean"
-# Another version of it, for its upgrade: of the same source, and it says another name.
-go_build kubelet-next kubelet k8s.io/kubernetes/cmd/kubelet \
-  "-X k8s.io/component-base/version.gitVersion=v1.34.5 -X k8s.io/component-base/version.gitMajor=$major -X k8s.io/component-base/version.gitMinor=$minor -X k8s.io/component-base/version.gitTreeState=clean"
 new=$(pinned containerd github.com/containerd/containerd)
 for name in containerd containerd-shim-runc-v2 ctr; do
   go_build "containerd-new/$name" containerd "github.com/containerd/containerd/cmd/$name" "-X github.com/containerd/containerd/version.Version=${new#v}"

@@ -10,7 +10,7 @@ enrol() {
   kubectl_admin apply -f - >/dev/null <<YAML
 apiVersion: endstate.dev/v1alpha1
 kind: Host
-metadata: {name: $name, namespace: default}
+metadata: {name: $name, namespace: ${namespace:-default}}
 spec: {address: $(host_address "$name"), hardware: {idc: e2e, rack: $name}}
 YAML
   mkdir -p "$disk/etc/endstate"
@@ -20,7 +20,7 @@ YAML
   enrol_again "$name"
 }
 enrol_again() {
-  "$BUILD_BIN/kubectl-endstate" --kubeconfig "$RUN_DIR/kubeconfig" enrol "$1" --server "$api" |
+  "$BUILD_BIN/kubectl-endstate" --kubeconfig "$RUN_DIR/kubeconfig" --namespace "${namespace:-default}" enrol "$1" --server "$api" |
     in_host "$1" /usr/local/bin/endstate-agent --enrol - --enrol-timeout-seconds 60
 }
 

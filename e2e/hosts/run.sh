@@ -22,6 +22,8 @@ source "$ROOT/e2e/hosts/cluster.sh"
 source "$ROOT/e2e/hosts/enrol.sh"
 # shellcheck source=e2e/hosts/stories.sh
 source "$ROOT/e2e/hosts/stories.sh"
+# shellcheck source=e2e/hosts/adopt.sh
+source "$ROOT/e2e/hosts/adopt.sh"
 # shellcheck source=e2e/scenarios/cases.sh
 source "$ROOT/e2e/scenarios/cases.sh"
 # shellcheck source=e2e/kubernetes/pki.sh
@@ -30,7 +32,7 @@ cd "$ROOT"
 count=${E2E_REAL_HOSTS:-1}
 api=https://$net.1:$((PORT_BASE + 443))
 shop=http://$net.1:$((PORT_BASE + 95))
-stories=${E2E_STORIES:-rights surface kubelet_certificates containerd kubelet bad drift agent kill enrol_again network power disk idle}
+stories=${E2E_STORIES:-rights surface kubelet_certificates containerd kubelet bad drift agent kill enrol_again network power disk idle crun adopt}
 ((EUID == 0)) || fail "hosts are booted as root"
 for program in endstate-agent endstate-operator kubectl-endstate; do [[ -x $BUILD_BIN/$program ]] || fail "no $BUILD_BIN/$program: run 'make build'"; done
 
@@ -67,15 +69,17 @@ hosts_up() {
   for pid in "${booting[@]}"; do wait "$pid" || fail "a host doesn't boot"; done # not for all children: servers of the run are some
 }
 enrol_all() { for name in $(all_hosts); do enrol "$name" || return 1; done; }
+version_of() { "$1" --version | cut -d ' ' -f 2 | tr -d v; }
 packages_up() {
+  kubelet_old=$(version_of "$(kube_bin_dir)/previous/kubelet") kubelet_new=$(version_of "$(kube_bin_dir)/kubelet")
   runtime_package containerd-old 1.6.20 "$cache/containerd-old"
   runtime_package containerd-new 1.7.29 "$cache/containerd-new"
   runtime_package containerd-more 1.7.30 "$cache/containerd-new"
   runtime_package containerd-bad 1.7.31 "$cache/containerd-new" 'ExecStartPre=/bin/false'
   runtime_package containerd-crun 1.7.29-crun "$cache/containerd-new" '' /usr/bin/crun
   network_package
-  kubelet_package 1.34.4 "$cache/kubelet"
-  kubelet_package 1.34.5 "$cache/kubelet-next"
+  kubelet_package "$kubelet_old" "$(kube_bin_dir)/previous/kubelet"
+  kubelet_package "$kubelet_new" "$(kube_bin_dir)/kubelet"
   agent_package next ''
   agent_package ends 'echo "this agent ends" >&2; exit 1'
   # shellcheck disable=SC2016 # the host's shell expands it
@@ -101,14 +105,15 @@ packages_up
 story_join
 story_pods
 for story in $stories; do
-  [[ $story != again ]] || continue # after the end: below
+  case $story in crun | adopt) continue ;; esac # they begin with bare hosts: below
   say "--- $story"
   "story_$story"
 done
 story_delete workers
-if [[ -z ${E2E_STORIES:-} || " $E2E_STORIES " == *" again "* ]]; then
-  story_crun
-  story_delete again
-fi
+for story in crun adopt; do
+  [[ " $stories " == *" $story "* ]] || continue
+  say "--- $story"
+  "story_$story"
+done
 print_times
 finish

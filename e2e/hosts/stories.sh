@@ -21,11 +21,11 @@ print_times() {
   ((${#times[@]} == 0)) || printf '  %s\n' "${times[@]}"
 }
 
-good_set() { machine_set workers containerd-new kubelet-1.34.5 "${agent_line:-}"; }
+good_set() { machine_set workers containerd-new "kubelet-$kubelet_new" "${agent_line:-}"; }
 
 # --- from bare to nodes ---------------------------------------------------------------------------------------------------------------------------
 story_join() {
-  machine_set workers containerd-old kubelet-1.34.4
+  machine_set workers containerd-old "kubelet-$kubelet_old"
   for name in $(all_hosts); do in_host "$name" systemctl enable --now endstate-agent >/dev/null 2>&1; done
   check "$count bare hosts become nodes" timed "$count bare hosts become schedulable nodes" until_true 240 running_machines "$count"
   kubectl_admin get nodes -o wide
@@ -47,7 +47,7 @@ story_surface() {
   check "the unit's exposure by systemd's own measure is below 8 (9.6 without its options)" case_exposure
 }
 
-import_images() {
+import_to_hosts() {
   local name file
   for name in $(all_hosts); do
     for file in "$pause" "$counter"; do
@@ -56,15 +56,15 @@ import_images() {
     done
   done
 }
-counter_pods() {
-  kubectl_admin apply -f - >/dev/null <<'YAML'
+counter_pods() { # [LABEL]
+  kubectl_admin apply -f - >/dev/null <<YAML
 apiVersion: apps/v1
 kind: DaemonSet
 metadata: {name: counter, namespace: default}
 spec:
   selector: {matchLabels: {app: counter}}
   template:
-    metadata: {labels: {app: counter}}
+    metadata: {labels: {app: counter${1:+, $1}}}
     spec:
       automountServiceAccountToken: false
       terminationGracePeriodSeconds: 1
@@ -72,13 +72,13 @@ spec:
       - name: counter
         image: docker.io/library/counter:e2e
         imagePullPolicy: Never
-        command: [/bin/sh, -c, 'i=0; while :; do i=$((i+1)); echo $i >/count/count; echo $i $(date +%s) >>/count/log; sleep 0.2; done; : e2e-counter']
+        command: [/bin/sh, -c, 'i=0; while :; do i=\$((i+1)); echo \$i >/count/count; echo \$i \$(date +%s) >>/count/log; sleep 0.2; done; : e2e-counter']
         volumeMounts: [{name: count, mountPath: /count}]
       volumes: [{name: count, hostPath: {path: /var/lib/e2e, type: DirectoryOrCreate}}]
 YAML
 }
 story_pods() {
-  import_images
+  import_to_hosts
   counter_pods
   check "pods run on them" timed "a pod on each" until_true 60 pods_run
   pids=$(counter_pids)
@@ -86,19 +86,20 @@ story_pods() {
 
 # Every container has the process that it had, and has written each number: the longest time between two is 5 s (the machine is shared).
 same_processes() { echo "before: $pids now: $(counter_pids)" && [[ -n $pids && $(counter_pids) == "$pids" ]]; }
+host_never_skipped() {
+  in_host "$1" cat /var/lib/e2e/log | awk -v host="$1" 'NR > 1 && ($1 != last + 1 || $2 > time + 5) { print host ": after " last " at " time " came " $0; bad = 1 }
+    { last = $1; time = $2 } END { exit bad || NR < 10 }'
+}
 never_skipped() {
   local name
-  for name in $(all_hosts); do
-    in_host "$name" cat /var/lib/e2e/log | awk -v host="$name" 'NR > 1 && ($1 != last + 1 || $2 > time + 5) { print host ": after " last " at " time " came " $0; bad = 1 }
-      { last = $1; time = $2 } END { exit bad || NR < 10 }' || return 1
-  done
+  for name in $(all_hosts); do host_never_skipped "$name" || return 1; done
 }
 containers_unharmed() { same_processes && never_skipped; }
 
 # --- upgrades -------------------------------------------------------------------------------------------------------------------------------------
 upgraded() { until_true 240 reported "$1" "$2" && until_true 120 rollout_is Complete; }
 story_containerd() {
-  machine_set workers containerd-new kubelet-1.34.4
+  machine_set workers containerd-new "kubelet-$kubelet_old"
   check "containerd is upgraded in place" timed "containerd 1.6 to 1.7, host by host" upgraded runtime containerd-new
   case_version() { for name in $(all_hosts); do in_host "$name" ctr version | grep '1\.7\.29' >/dev/null || return 1; done; }
   check "the new containerd runs" case_version
@@ -106,15 +107,23 @@ story_containerd() {
 }
 story_kubelet() {
   good_set
-  check "the kubelet is upgraded in place" timed "kubelet 1.34.4 to 1.34.5, host by host" upgraded kubelet kubelet-1.34.5
-  case_kubelets() { [[ $(kubectl_admin get nodes -o json | jq '[.items[] | select(.status.nodeInfo.kubeletVersion == "v1.34.5")] | length') == "$count" ]]; }
+  check "the kubelet is upgraded in place" timed "kubelet $kubelet_old to $kubelet_new, host by host" upgraded kubelet "kubelet-$kubelet_new"
+  case_kubelets() { [[ $(kubectl_admin get nodes -o json | jq --arg version "v$kubelet_new" '[.items[] | select(.status.nodeInfo.kubeletVersion == $version)] | length') == "$count" ]]; }
   check "nodes say the new version" until_true 30 case_kubelets
+  order_to_change
   check "no container was harmed by it" containers_unharmed
+}
+# A row of the table out of h1's own log: its last update, from the order's arrival to changed files; stopping and starting is the package's own.
+order_to_change() {
+  local row
+  row=$(in_host h1 journalctl -u endstate-agent --no-pager -o cat | awk 'function ms(t, p) { split(substr(t, 12), p, ":"); return ((p[1] * 60 + p[2]) * 60 + p[3]) * 1000 }
+    / ordered revision/ { order = $1 } /Update, Change/ { from = order; to = $1 } END { if (from) printf "%6d ms  an agent, from the order of its last update to changed files", ms(to) - ms(from) }')
+  times+=("$row")
 }
 story_bad() {
   local before
   before=$(unit_pids containerd)
-  machine_set workers containerd-bad kubelet-1.34.5
+  machine_set workers containerd-bad "kubelet-$kubelet_new"
   check "a bad version is taken back and rejected" timed "a bad containerd is tried, taken back, and rejected" until_true 240 rollout_is RolledBack
   check "the one before runs" until_true 60 reported runtime containerd-new
   case_one_host() { [[ $(paste <(printf '%s\n' "$before") <(unit_pids containerd) | awk '$1 != $2' | wc -l) == 1 ]]; }
@@ -129,7 +138,7 @@ agent_slot() { printf '      - {name: endstate-agent, versionRef: {name: agent-%
 bad_agent() { # VERSION WHAT
   good_set
   check "nothing else is under way" until_true 120 rollout_is Complete
-  machine_set workers containerd-new kubelet-1.34.5 "$(agent_slot "$1")"
+  machine_set workers containerd-new "kubelet-$kubelet_new" "$(agent_slot "$1")"
   check "an agent that $2 is taken back" timed "an agent that $2 is taken back, and rejected" until_true 300 rollout_is RolledBack
   check "the agent before it reports" until_true 60 reported endstate-agent agent-next
 }
@@ -186,7 +195,7 @@ story_power() {
   host_off h1
   sleep 1
   counts_again() { in_host h1 pgrep -f 'e2e-counter'; } # what the API server says of the pod may be of before
-  case_power() { host_on h1 && until_true 120 running_machines "$count" && until_true 120 counts_again && until_true 60 reported kubelet kubelet-1.34.5; }
+  case_power() { host_on h1 && until_true 120 running_machines "$count" && until_true 120 counts_again && until_true 60 reported kubelet "kubelet-$kubelet_new"; }
   check "a host that lost its power comes back as it was" timed "power off and on, to a running pod" case_power
   pids=$(counter_pids)
   for name in $(all_hosts); do in_host "$name" sh -c ': >/var/lib/e2e/log'; done # h1 has begun again
@@ -195,7 +204,7 @@ story_disk() {
   local before
   before=$(unit_pids containerd)
   in_host h1 sh -c 'fallocate -l $(($(df --output=avail -B1 /var/lib/endstate | tail -1) - 1048576)) /var/lib/endstate/filler'
-  machine_set workers containerd-more kubelet-1.34.5 "${agent_line:-}"
+  machine_set workers containerd-more "kubelet-$kubelet_new" "${agent_line:-}"
   check "a full disk is reported" timed "a full disk is reported" until_true 200 says runtime DiskFull
   case_stays() { [[ $(unit_pids containerd | head -n 1) == $(head -n 1 <<<"$before") ]] && node_ready True; }
   check "the host stays as it was" case_stays
@@ -236,10 +245,10 @@ story_crun() {
   # Their pods, too: Kubernetes collects those of nodes that are gone some time later, and one of them may still be said to run.
   kubectl_admin delete daemonset counter --ignore-not-found >/dev/null
   kubectl_admin delete pods -l app=counter --force --grace-period=0 --ignore-not-found >/dev/null 2>&1
-  machine_set again containerd-crun kubelet-1.34.5 "$(crun_lines)"
+  machine_set again containerd-crun "kubelet-$kubelet_new" "$(crun_lines)"
   check "the hosts are claimed again, with crun from Debian's packages" timed "bare hosts become nodes with crun" until_true 240 running_machines "$count"
   for name in $(all_hosts); do in_host "$name" rm -rf /var/lib/e2e; done
-  import_images
+  import_to_hosts
   counter_pods
   check "pods run under it" timed "a pod on each, under crun" until_true 90 pods_run
   case_crun() { in_host h1 sh -c 'ls /run/containerd/runc/k8s.io/*/status'; } # runc has a state.json there
@@ -252,10 +261,11 @@ story_crun() {
   # The agent and the dpkg that it runs are killed while the package is being configured.
   slow_is() { [[ $(in_host h1 dpkg-query -W -f '${db:Status-Status}' e2e-slow) == "$1" ]]; }
   case_cut() {
-    machine_set again containerd-crun kubelet-1.34.5 "$(crun_lines; printf '\n      - {name: slow, versionRef: {name: e2e-slow}}')"
+    machine_set again containerd-crun "kubelet-$kubelet_new" "$(crun_lines; printf '\n      - {name: slow, versionRef: {name: e2e-slow}}')"
     until_true 120 slow_is half-configured || return 1
     in_host h1 systemctl kill -s KILL --kill-whom=all endstate-agent
     slow_is half-configured && until_true 120 reported slow e2e-slow && slow_is installed
   }
   check "a dpkg that was killed half-way is made whole" timed "SIGKILL for the agent and its dpkg, to a whole package" case_cut
+  story_delete again
 }

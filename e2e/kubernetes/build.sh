@@ -5,7 +5,8 @@
 #   kubernetes   kube-apiserver, kube-controller-manager, kube-scheduler, kubectl
 #   helm
 #   node         kubelet and kube-proxy: for lanes with real pods
-#   previous     kube-apiserver, kube-controller-manager, kube-scheduler and kubelet of the minor before, into .cache/kubernetes/bin/previous
+#   previous     kube-apiserver, kube-controller-manager and kube-scheduler of the minor before, into .cache/kubernetes/bin/previous
+#   previous-node   its kubelet
 #   policy       kube-router, which enforces NetworkPolicies
 #
 # What is pinned is said once, in the go.mod files beside this script. A stamp beside each binary holds the hash of what it was built from, so
@@ -82,10 +83,11 @@ build_target() {
       ;;
     kubernetes) build_kubernetes "$here" kube-apiserver kubectl kube-controller-manager kube-scheduler ;;
     node) build_kubernetes "$here" kubelet kube-proxy ;;
-    previous) bin=$bin/previous build_kubernetes "$here/previous" kube-apiserver kube-controller-manager kube-scheduler kubelet ;;
+    previous) bin=$bin/previous build_kubernetes "$here/previous" kube-apiserver kube-controller-manager kube-scheduler ;;
+    previous-node) bin=$bin/previous build_kubernetes "$here/previous" kubelet ;;
     policy) build kube-router "$here/kube-router" github.com/cloudnativelabs/kube-router/v2/cmd/kube-router '' ;;
     helm) build helm "$here/helm" helm.sh/helm/v3/cmd/helm "$(helm_flags)" ;;
-    *) fail "build.sh knows etcd, kubernetes, helm, node, previous and policy, not '$1'" ;;
+    *) fail "build.sh knows etcd, kubernetes, helm, node, previous, previous-node and policy, not '$1'" ;;
   esac
 }
 
@@ -99,7 +101,8 @@ given_ready() {
     kubernetes) set -- kube-apiserver kube-controller-manager kube-scheduler kubectl ;;
     helm) return 0 ;; # for lint and the chart's test only, which look in the PATH, too
     node) set -- kubelet kube-proxy ;;
-    previous) set -- previous/{kube-apiserver,kube-controller-manager,kube-scheduler,kubelet} ;;
+    previous) set -- previous/{kube-apiserver,kube-controller-manager,kube-scheduler} ;;
+    previous-node) set -- previous/kubelet ;;
     policy) set -- kube-router ;;
   esac
   for name in "$@"; do

@@ -22,7 +22,9 @@ operator=system:serviceaccount:endstate-system:endstate-operator
 may $operator patch machines.endstate.dev -n default
 may $operator create machines.endstate.dev -n default
 may $operator patch machinesets.endstate.dev --subresource=status -n default
+may $operator delete machinesets.endstate.dev -n default # of a Cluster that is deleted Cascading
 may $operator create hostassignments.endstate.dev
+may $operator watch pods -A # those that are gates
 may $operator create guardledgers.endstate.dev -n default
 may $operator update guardledgers.endstate.dev --subresource=status -n default
 may $operator create controllerrevisions.apps -n default

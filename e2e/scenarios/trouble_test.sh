@@ -79,6 +79,34 @@ sed -e 's/name: kubelet-1.34.3/name: kubelet-later/' manifests/samples/packages.
   awk 'BEGIN { RS = "---\n" } /name: kubelet-later/ { print "---\n" $0 }' | kubectl_admin apply -f - >/dev/null
 check "it heals when it appears" until_ 60 ready_is early 2
 
+# --- a DaemonSet that nodes need is a gate ---
+kubectl_admin get machineset pool -o json |
+  jq '{apiVersion, kind, metadata: {name: "gated", namespace: "default"}, spec: (.spec | .replicas = 1 | .selector.matchLabels = {pool: "gated"} | .template.metadata.labels = {pool: "gated"} | .template.spec.readinessGates += [{conditionType: "StorageReady"}])}' |
+  kubectl_admin apply -f - >/dev/null
+gate() { kubectl_admin get machines -l pool=gated -o json | jq -r '.items[0].status.conditions[]? | select(.type == "StorageReady") | .status + " " + .reason + " " + .message'; }
+gate_is() { [[ $(gate) == "$1"* ]] || { gate && return 1; }; }
+check "a gate that nobody reports holds a machine" until_ 30 gate_is "Unknown Unknown"
+kubectl_admin apply -f - >/dev/null <<'YAML'
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: storage, namespace: kube-system}
+spec:
+  selector: {matchLabels: {app: storage}}
+  template:
+    metadata: {labels: {app: storage, endstate.dev/readiness-gate: StorageReady}}
+    spec:
+      automountServiceAccountToken: false
+      tolerations: [{key: endstate.dev/not-ready, operator: Exists}]
+      containers: [{name: storage, image: example.invalid/storage}]
+YAML
+check "its pod of a DaemonSet opens it" until_ 60 ready_is gated 1
+check "and is named" gate_is "True Ready pod kube-system/storage-"
+storage_pod() { kubectl_admin get pods -n kube-system -l app=storage -o json | jq -r --arg node "$(kubectl_admin get machines -l pool=gated -o jsonpath='{.items[0].status.nodeRef.name}')" '.items[] | select(.spec.nodeName == $node) | .metadata.name'; }
+kubectl_admin patch pod -n kube-system "$(storage_pod)" --subresource=status -p '{"status":{"conditions":[{"type":"Ready","status":"False","message":"no disk"}]}}' >/dev/null
+check "a pod that falls is seen" until_ 10 gate_is "False WaitingForPod pod kube-system/storage-"
+kubectl_admin delete machineset gated --wait=false >/dev/null
+kubectl_admin delete daemonset storage -n kube-system >/dev/null
+
 # --- the API server goes ---
 operator=$(process_pid operator)
 same_operator() { [[ $(process_pid operator) == "$operator" ]]; }

@@ -20,6 +20,7 @@ namespace reconcile {
 struct Resource {
   std::string_view group, version, plural, kind;
   bool namespaced = true;
+  std::string_view cache{};  // tells a second cache of the same kind from the first: a type of its own, with a selector of its own
 };
 
 enum class Verb : std::uint8_t { get, list, watch, create, apply, update, merge_patch, json_patch, remove };

@@ -37,14 +37,15 @@ struct Caches::Entry {
 Caches::~Caches() = default;
 
 const Caches::Entry* Caches::find_entry(std::string_view cluster, const Resource& resource) const {
-  const auto it = entries_.find({cluster, resource.plural, resource.group});
+  const auto it = entries_.find({cluster, resource.plural, resource.group, resource.cache});
   return it == entries_.end() ? nullptr : it->second.get();
 }
 
 void Caches::watch(const std::string& cluster, const Watched& what) {
   if (watches(cluster, *what.kind->resource)) return;
   const auto entry = std::make_shared<Entry>(*this, cluster, what);
-  entries_.emplace(Slot{entry->cluster, what.kind->resource->plural, what.kind->resource->group}, entry);
+  const Resource& r = *what.kind->resource;
+  entries_.emplace(Slot{entry->cluster, r.plural, r.group, r.cache}, entry);
   entry->reflector.start();
 }
 

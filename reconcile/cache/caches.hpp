@@ -95,7 +95,7 @@ class Caches final : public View {
 
  private:
   struct Entry;
-  using Slot = std::tuple<std::string_view, std::string_view, std::string_view>;  // cluster, plural, group
+  using Slot = std::tuple<std::string_view, std::string_view, std::string_view, std::string_view>;  // cluster, plural, group, cache
   const Entry* find_entry(std::string_view cluster, const Resource& resource) const;
 
   Env& env_;

@@ -578,7 +578,8 @@ struct Manager::Impl {
     }
     metrics.set("cache_waiting_keys", "Keys whose last pass wrote what the cache has not reached.", {}, static_cast<double>(waits.size()));
     for (const auto& s : caches.states()) {
-      const Metrics::Labels labels{{"connection", connection_label(s.cluster)}, {"resource", s.kind->resource->plural}};
+      const Metrics::Labels labels{{"connection", connection_label(s.cluster)},
+                                   {"resource", s.kind->resource->cache.empty() ? s.kind->resource->plural : s.kind->resource->cache}};
       metrics.set("watch_lag_seconds", "For how long a watch has been without contact.", labels,
                   std::chrono::duration<double>(s.lag).count());
       metrics.set("cache_objects", "Objects that are held.", labels, static_cast<double>(s.objects));

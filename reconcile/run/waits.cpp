@@ -4,14 +4,16 @@
 
 namespace reconcile {
 
+Waits::Place Waits::place(std::string_view cluster, const Resource& r) { return {std::string(cluster), r.plural, r.group, r.cache}; }
+
 void Waits::add(const Waiter& waiter, const std::vector<Wait>& waits) {
   drop(waiter);
   for (const auto& w : waits) {
-    auto& place = places_[{w.cluster, w.kind->resource->plural, w.kind->resource->group}];
+    auto& at = places_[place(w.cluster, *w.kind->resource)];
     if (w.gone_uid.empty())
-      place.versions.emplace(w.version, waiter);
+      at.versions.emplace(w.version, waiter);
     else
-      place.gone.emplace(w.key, std::pair(w.gone_uid, waiter));
+      at.gone.emplace(w.key, std::pair(w.gone_uid, waiter));
     ++open_[waiter];
   }
 }
@@ -34,7 +36,7 @@ void Waits::over(const Waiter& waiter, std::vector<Waiter>& out) {
 std::vector<Waits::Waiter> Waits::reached(std::string_view cluster, const Resource& resource, std::uint64_t version) {
   std::vector<Waiter> out;
   if (open_.empty()) return out;  // nearly always: this is called for every event
-  const auto it = places_.find({std::string(cluster), resource.plural, resource.group});
+  const auto it = places_.find(place(cluster, resource));
   if (it == places_.end()) return out;
   auto& versions = it->second.versions;
   while (!versions.empty() && versions.begin()->first <= version) {
@@ -49,7 +51,7 @@ std::vector<Waits::Waiter> Waits::reached(std::string_view cluster, const Resour
 std::vector<Waits::Waiter> Waits::gone(std::string_view cluster, const Resource& resource, const Key& key, std::string_view uid) {
   std::vector<Waiter> out;
   if (open_.empty()) return out;
-  const auto it = places_.find({std::string(cluster), resource.plural, resource.group});
+  const auto it = places_.find(place(cluster, resource));
   if (it == places_.end()) return out;
   auto [from, to] = it->second.gone.equal_range(key);
   while (from != to) {
@@ -68,8 +70,7 @@ std::vector<Waits::Waiter> Waits::gone(std::string_view cluster, const Resource&
 std::vector<Waits::Waiter> Waits::forget(std::string_view cluster, const Resource* resource) {
   std::vector<Waiter> out;
   for (auto it = places_.begin(); it != places_.end();) {
-    const auto& [where, plural, group] = it->first;
-    if (where != cluster || (resource && (plural != resource->plural || group != resource->group))) {
+    if (std::get<0>(it->first) != cluster || (resource && it->first != place(cluster, *resource))) {
       ++it;
       continue;
     }

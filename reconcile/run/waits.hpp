@@ -26,11 +26,12 @@ class Waits {
   std::size_t size() const { return open_.size(); }
 
  private:
-  using Place = std::tuple<std::string, std::string_view, std::string_view>;  // cluster, plural, group
+  using Place = std::tuple<std::string, std::string_view, std::string_view, std::string_view>;  // cluster, plural, group, cache
   struct Waiting {
     std::multimap<std::uint64_t, Waiter> versions;
     std::multimap<Key, std::pair<Text, Waiter>> gone;  // uid
   };
+  static Place place(std::string_view cluster, const Resource& r);
   void over(const Waiter& waiter, std::vector<Waiter>& out);
   std::map<Place, Waiting> places_;
   std::map<Waiter, std::size_t> open_;  // how many waits are not over
