@@ -69,6 +69,37 @@ struct Process {
 
 }  // namespace
 
+namespace reconcile::toy {
+
+struct RedPart {  // of some parts, less
+  ObjectMeta metadata;
+};
+consteval auto describe(const RedPart*) {
+  return object("A red part.", field<&RedPart::metadata>("metadata", "Metadata."));
+}
+constexpr Resource resource(const RedPart*) { return {"toy.dev", "v1", "parts", "Part", true, "red-parts"}; }
+
+}  // namespace reconcile::toy
+
+TEST_CASE("caches: two of one kind, each with a type and a selector of its own") {
+  SimWorld world(1);
+  SimApi api(world);
+  SimEnv env(world, "", {});
+  env.serve("", api);
+  for (const auto* color : {"red", "blue"}) {
+    const json body{{"metadata", {{"name", color}, {"namespace", "ns"}, {"labels", {{color, "x"}}}}}};
+    REQUIRE(api.request({.verb = Verb::create, .resource = &parts, .name_space = "ns", .body = body.dump()}));
+  }
+  Caches caches(env, seed_log(""));
+  caches.watch("", {.kind = &kind_of<Part>});
+  caches.watch("", {.kind = &kind_of<toy::RedPart>, .selector = "labelSelector=red"});
+  world.run_for(5s);
+  REQUIRE(caches.synced(""));
+  CHECK(caches.list<Part>("").size() == 2);
+  CHECK(caches.list<toy::RedPart>("").size() == 1);
+  CHECK(caches.get<toy::RedPart>("", "ns", "red"));
+}
+
 TEST_CASE("manager: a loop drives its objects to their end state, with the writes that it takes and no more") {
   SimWorld world(1);
   SimApi api(world);
