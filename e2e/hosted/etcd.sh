@@ -53,3 +53,32 @@ restore() {
   ok "what was created after the snapshot is gone"
 }
 newer_snapshot() { status ".status.controlPlane.etcd.snapshots | any(.time > \"$1\" and .revision > 0)"; }
+
+# No room for the snapshot before a release: it waits, and says how to go on without; then it goes on.
+skip_snapshot() {
+  local volume folder
+  volume=$(k get pvc three-etcd-snapshots -o jsonpath='{.spec.volumeName}') folder=$RUN_DIR/volumes/${volume#volume-}
+  dd if=/dev/zero of="$folder/filled" bs=1M 2>/dev/null || true
+  release again
+  await 120 "no room for the snapshot before a release: it waits, and says so" stalled SnapshotFailed
+  [[ $(status '.status.controlPlane.packageVersion') == good ]] || fail "it was released without a snapshot"
+  k annotate clusters.endstate.dev three endstate.dev/skip-snapshot=again >/dev/null
+  await 180 "released without one, since a person said so" released again
+  rm "$folder/filled"
+}
+
+# A database that was large and is mostly empty is given back, member by member.
+defragment() {
+  local i
+  business=one
+  head -c 900000 /dev/urandom | base64 -w 0 | head -c 1000000 >"$RUN_DIR/large"
+  for ((i = 0; i < 130; i++)); do b create configmap "large-$i" -n default --from-file="$RUN_DIR/large" >/dev/null; done
+  rm "$RUN_DIR/large"
+  b delete configmaps -n default --all --wait=false >/dev/null
+  k patch clusters.endstate.dev one --type merge -p '{"spec":{"controlPlane":{"etcd":{"snapshots":{"intervalSeconds":60,"keep":2}}}}}' >/dev/null
+  await 180 "its size is known: more than 100 MiB" status 'any(.status.controlPlane.etcd.members[]; .databaseBytes > 104857600)'
+  await 240 "emptied, it is defragmented" status '[.status.controlPlane.etcd.members[].databaseBytes < 52428800] | all'
+  b get --raw /readyz >/dev/null || fail "the API server isn't well after it"
+  k patch clusters.endstate.dev one --type merge -p '{"spec":{"controlPlane":{"etcd":{"snapshots":{"intervalSeconds":3600}}}}}' >/dev/null
+  business=three
+}

@@ -15,6 +15,7 @@ real_machine() (
   # shellcheck source=e2e/hosts/stories.sh
   source "$ROOT/e2e/hosts/stories.sh"
   shop=http://$net.1:$((PORT_BASE + 95))
+  all_hosts() { echo h1; }
   business=three
   e2e/hosts/build.sh
   mkdir -p "$RUN_DIR/shop"

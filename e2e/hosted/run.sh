@@ -153,7 +153,7 @@ trap 'status=$?; [[ -n ${KEEP:-} ]] || stop_world; exit $status' EXIT
 hack/build.sh release endstate-operator endstate-fleet endstate-agent kubectl-endstate
 start_world
 one_master
-for story in ${E2E_STORIES:-add_ons machines three_masters isolation real_machine releases missing_image put_back lost_ca full_disk operator_killed member_lost rotation restore machine_kept}; do
+for story in ${E2E_STORIES:-add_ons machines three_masters isolation real_machine releases missing_image put_back lost_ca full_disk operator_killed skip_snapshot member_lost rotation restore defragment machine_kept}; do
   "$story"
 done
 deletion

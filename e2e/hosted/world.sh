@@ -69,7 +69,7 @@ spec:
   kubernetesVersion: $2
   components:
     etcd: {image: "endstate.local/etcd:3.6", args: ["--unsafe-no-fsync"], $small}
-    kubeAPIServer: {image: "endstate.local/kube-apiserver:$2", args: ["${3:---v=1}"], $small}
+    kubeAPIServer: {image: "endstate.local/kube-apiserver:$2", args: ["${3:---v=1}", "--etcd-compaction-interval=20s"], $small}
     kubeControllerManager: {image: "endstate.local/kube-controller-manager:$2", $small}
     kubeScheduler: {image: "endstate.local/kube-scheduler:$2", $small}
   addons:
@@ -131,6 +131,7 @@ start_world() {
   install_endstate
   package before "$kubernetes_before"
   package good "$kubernetes"
+  package again "$kubernetes" --v=0
   package bad "$kubernetes" --no-such-flag=1
   package nowhere "${kubernetes}9" # a patch of which there is no image
 }
