@@ -98,7 +98,7 @@ bool disruptive(const Action& a) {
   const auto kind = a.kind->resource->plural;
   if (kind == "pods") return !annotates(a);
   if (kind == "nodes") return !a.subresource.empty() || node_patch_disturbs(a);
-  if (kind == "hostassignments") return !(a.subresource == "status");
+  if (kind == "hostassignments") return !(a.subresource == "status" || annotates(a));
   if (kind == "hosts") return a.verb == Verb::remove;
   // Add-ons of a Hosted cluster, in that cluster: what its package brings, and takes away when it has it no more (controllers/addons/).
   if (!a.cluster.empty() && kind != "pods" && a.mark.starts_with(addons::mark_prefix))

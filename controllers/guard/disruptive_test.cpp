@@ -111,6 +111,13 @@ TEST_CASE("nodes: what closes them, drives pods off, or isn't known", "[guard][d
   CHECK(disruptive(of<reconcile::Node>(Verb::merge_patch, R"({"metadata":{},"spec":{}})")));
 }
 
+TEST_CASE("what a host may do is never changed without a permit; a wish that permits nothing is an annotation", "[guard][disruptive]") {
+  for (const auto verb : {Verb::create, Verb::update, Verb::merge_patch, Verb::json_patch, Verb::remove})
+    CHECK(disruptive(of<api::HostAssignment>(verb)));
+  CHECK_FALSE(disruptive(of<api::HostAssignment>(Verb::merge_patch, R"({"metadata":{"annotations":{"endstate.dev/prefetch":"{}"}}})")));
+  CHECK(disruptive(of<api::HostAssignment>(Verb::merge_patch, R"({"metadata":{"annotations":{}},"spec":{"revision":"x"}})")));
+}
+
 TEST_CASE("nodes: labels, annotations, and opening", "[guard][disruptive]") {
   CHECK_FALSE(node(JsonPatch().add("/metadata/labels/a", R"("b")").add("/metadata/annotations", "{}").remove("/metadata/labels/c").str()));
   CHECK_FALSE(disruptive(of<reconcile::Node>(Verb::merge_patch, R"({"metadata":{"labels":{"a":"b"}}})")));

@@ -65,6 +65,8 @@ void live(std::uint64_t seed, int deaths) {
   w.package("k-2", "Drain");
   w.package("k-3", "None");
   for (int i = 0; i < 3; ++i) w.host("h" + std::to_string(i), "r" + std::to_string(i));
+  if (seed % 2 == 0)
+    for (auto& [name, state] : w.hosts_state) state.fetched = true;  // agents that can prefetch
   w.machine("a", "k-1", "rev1");
   w.machine("b", "k-1", "rev1");
   const auto both = [&](const char* revision) {

@@ -245,6 +245,56 @@ TEST_CASE_METHOD(Ready, "an update that drains: isolate, evict, assign, reopen")
   }
 }
 
+TEST_CASE_METHOD(Ready, "what a change that drains needs is fetched before the guard is asked") {
+  const auto wish = [&] { return assignment_of("m1")->metadata.annotations.has("endstate.dev/prefetch"); };
+  its_host().fetched = false;
+  for (int i = 0; i < 3; ++i) step();
+  CHECK(condition("m1", "Prefetched").empty());
+  SECTION("the machine serves until the host has it") {
+    want("m1", "k-2", "rev2");
+    for (int i = 0; i < 60; ++i) step();
+    CHECK(wish());
+    CHECK(granted.empty());
+    CHECK(condition("m1", "Prefetched") == "False/Prefetching");
+    CHECK(condition("m1", "Ready") == "True/Ready");
+    CHECK(m("m1")->status.blocked_by->reason == "Prefetching");
+    CHECK(has(m("m1")->status.blocked_by->message.str(), "no route"));
+    CHECK_FALSE(has_taint(*node_of("m1"), "endstate.dev/isolated"));
+    CHECK(assignment_of("m1")->metadata.generation == 1);
+    its_host().fetched = true;
+    REQUIRE(settle([&] { return running("m1", "rev2"); }, 30));
+    CHECK_FALSE(wish());
+    CHECK(granted.size() == 1);
+    CHECK(condition("m1", "Prefetched").empty());
+  }
+  SECTION("not for ever, and not once more when the guard refuses then") {
+    guard = [](const reconcile::PermitRequest&) {
+      return reconcile::Verdict(reconcile::Refused{.reason = "WindowFull", .message = "full"});
+    };
+    want("m1", "k-2", "rev2");
+    for (int i = 0; i < 590; ++i) step();
+    CHECK(m("m1")->status.blocked_by->reason == "Prefetching");
+    for (int i = 0; i < 60; ++i) step();
+    CHECK(m("m1")->status.blocked_by->reason == "WindowFull");
+    for (int i = 0; i < 60; ++i) step();
+    CHECK(m("m1")->status.blocked_by->reason == "WindowFull");
+    CHECK(condition("m1", "Prefetched") == "False/Prefetching");
+  }
+  SECTION("what doesn't drain isn't held up: an agent fetches before it touches anything") {
+    package("k-3");
+    want("m1", "k-3", "rev3");
+    REQUIRE(settle([&] { return running("m1", "rev3"); }, 10));
+    CHECK(granted.size() == 1);
+  }
+  SECTION("the wish goes back: nothing was asked for") {
+    want("m1", "k-2", "rev2");
+    for (int i = 0; i < 20; ++i) step();
+    want("m1", "k-1", "rev1");
+    REQUIRE(settle([&] { return running("m1", "rev1") && condition("m1", "Prefetched").empty(); }, 10));
+    CHECK(granted.empty());
+  }
+}
+
 TEST_CASE_METHOD(Ready, "a package that fails: Failed, named; the wish goes back: rolled back by a grant of its own") {
   its_host().fails["k-2"] = "ProbeFailed";
   want("m1", "k-2", "rev2");

@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "apis/v1alpha1/agent_lease.hpp"
+#include "apis/v1alpha1/prefetch.hpp"
 #include "controllers/guard/disruptive.hpp"
 #include "controllers/machine/testing.hpp"
 #include "reconcile/kube/url.hpp"
@@ -70,10 +71,13 @@ void TestWorld::must(Call call) {
 
 void TestWorld::package(const std::string& name, std::string_view disruption) {
   const std::string extra = disruption.empty() ? "" : R"(,"disruption":")" + std::string(disruption) + "\"";
-  must({.verb = Verb::create,
-        .resource = &resource_of<api::MachinePackageVersion>,
-        .body = R"({"apiVersion":"endstate.dev/v1alpha1","kind":"MachinePackageVersion","metadata":{"name":)" + quote(name) +
-                R"(},"spec":{"packageName":"kubelet","version":"1","install":{"method":"Archive","artifacts":[]})" + extra + "}}"});
+  must(
+      {.verb = Verb::create,
+       .resource = &resource_of<api::MachinePackageVersion>,
+       .body =
+           R"({"apiVersion":"endstate.dev/v1alpha1","kind":"MachinePackageVersion","metadata":{"name":)" + quote(name) +
+           R"(},"spec":{"packageName":"kubelet","version":"1","install":{"method":"Archive","artifacts":[{"arch":"amd64","url":"https://packages.example/)" +
+           name + R"(","sha256":")" + std::string(64, 'a') + R"("}]})" + extra + "}}"});
 }
 
 void TestWorld::host(const std::string& name, const std::string& rack) {
@@ -158,6 +162,18 @@ void TestWorld::agent(const api::Host& host, TestHost& state) {
       report.reason = bad->second;
     }
     status.packages.push_back(std::move(report));
+  }
+  if (state.fetched) {
+    reconcile::Pool pool;
+    const auto text = assignment->metadata.annotations.get(api::prefetch::annotation);
+    const auto id = text.empty() ? Text() : decode<api::Prefetch>(text, pool)->id;
+    const bool there = id.empty() || *state.fetched;
+    status.conditions = {{.type = Text(api::prefetch::condition),
+                          .status = there ? ConditionStatus::true_ : ConditionStatus::false_,
+                          .reason = there ? "Prefetched" : "ArtifactUnavailable",
+                          .message = there ? id : Text(api::prefetch::note(id, "no route")),
+                          .last_transition_time = {},
+                          .observed_generation = {}}};
   }
   if (status == assignment->status) return;
   std::string body = encode(status);

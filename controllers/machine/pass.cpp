@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "apis/v1alpha1/prefetch.hpp"
 #include "reconcile/json/patch.hpp"
 
 namespace endstate::machine {
@@ -132,6 +133,7 @@ void Pass::put_assignment(api::HostAssignment a, std::uint8_t stage, std::string
   if (!assignment) a.metadata.name = (in.host ? in.host : in.candidate)->metadata.uid;
   a.metadata.labels.set(api::label::cluster_name, machine.spec.cluster_name);
   a.metadata.annotations.set(api::annotation::machine, key());
+  a.metadata.annotations.erase(api::prefetch::annotation);  // what is ordered is fetched anyway
   a.spec.machine_uid = machine.metadata.uid;
   const Kind& kind = kind_of<api::HostAssignment>;
   Action action{.verb = assignment ? Verb::update : Verb::create,

@@ -97,6 +97,7 @@ void judge_gates(Pass& p);  // plan_gates.cpp: gates, and the conditions that co
 void plan_claim(Pass& p);   // plan_claim.cpp
 void plan_assign(Pass& p);  //   the host has no assignment yet
 bool plan_update(Pass& p);  // plan_update.cpp: true if an update is under way or begins
+bool prefetched(Pass& p);   // plan_prefetch.cpp: the host has the artifacts of what is wanted, or is waited for no longer
 void end_operation(Pass& p, const api::Operation& op, api::OperationResult result, std::string_view why, std::string_view message);
 void plan_settle(Pass& p);                      // plan_settle.cpp: nothing is under way: open, close, finish a creation
 void plan_delete(Pass& p);                      // plan_delete.cpp

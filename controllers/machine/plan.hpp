@@ -4,6 +4,7 @@
 //   Provisioning  the host installs the packages                   plan_assign, plan_settle
 //   Joining       its Node comes, the gates turn True              plan_gates
 //   Running       open for pods; closed when a gate turns False    plan_settle
+//   Running       a change that drains: artifacts are fetched first plan_prefetch
 //   Updating      lock, drain if needed, assign, wait, reopen      plan_update
 //   Draining      isolated; pods leave by eviction                 plan_drain
 //   Deleting      lock, drain, release, wipe, free the Host        plan_delete

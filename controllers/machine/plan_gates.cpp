@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 
+#include "apis/v1alpha1/prefetch.hpp"
 #include "controllers/machine/pass.hpp"
 
 namespace endstate::machine {
@@ -22,7 +23,8 @@ constexpr std::array own_types = {api::condition::ready,
                                   api::condition::drained,
                                   api::condition::agent_alive,
                                   api::condition::wiped,
-                                  api::condition::external_conditions};
+                                  api::condition::external_conditions,
+                                  api::prefetch::condition};
 
 bool is_own(std::string_view type) { return std::find(own_types.begin(), own_types.end(), type) != own_types.end(); }
 

@@ -46,6 +46,7 @@ void begin(Pass& p) {
   const std::string id = request.id();
   const auto before = p.machine.status.operation;
   if (before) p.status.phase = api::MachinePhase::updating;
+  if (!before && type == api::OperationType::update && needs_drain(p) && !prefetched(p)) return;
   if (!p.ask(std::move(request))) return;
   if (before) end_operation(p, *before, api::OperationResult::superseded, reason::superseded, "revision " + p.revision + " is wanted now");
   api::Operation op{.id = id, .type = type, .owner = owner(p), .revision = p.revision, .attempt = attempt, .start_time = p.now};

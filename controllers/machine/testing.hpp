@@ -44,6 +44,7 @@ struct TestHost {  // what a host does of its own
   bool alive = true, node_ready = true;
   std::map<std::string, std::string, std::less<>> fails;  // package version -> reason
   std::string boot = "b1";
+  std::optional<bool> fetched;  // its agent can prefetch, and has or hasn't what is wanted
 };
 
 class TestWorld {

@@ -148,7 +148,8 @@ deletion() {
   for name in one three; do await 60 "cluster $name deleted, and nothing of it is left" gone "$name"; done
 }
 
-trap 'status=$?; [[ -n ${KEEP:-} ]] || stop_world; exit $status' EXIT
+# shellcheck disable=SC2154 # assigned in it
+trap 'ended=$?; [[ -n ${KEEP:-} ]] || stop_world; exit $ended' EXIT
 "$ROOT/e2e/hosted/build.sh"
 hack/build.sh release endstate-operator endstate-fleet endstate-agent kubectl-endstate
 start_world

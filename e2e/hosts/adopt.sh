@@ -88,7 +88,7 @@ story_adopt() {
     in_host h1 ctr -n k8s.io images import /root/image.tar >/dev/null
   done
   in_host h1 rm -rf /var/lib/e2e
-  counter_pods 'endstate.dev/readiness-gate: CounterReady'
+  counter_label='endstate.dev/readiness-gate: CounterReady' counter_pods
   check "and runs a pod" until_true 60 in_host h1 test -s /var/lib/e2e/count
   before=$(node_uid) files=$(by_hand_files) pids_of_h1=$(counter_of_h1)
   enrol h1

@@ -21,7 +21,7 @@ YAML
   } | kubectl_admin apply -f - >/dev/null
 }
 
-# runtime_package OBJECT VERSION FOLDER [LAST-LINE-OF-THE-UNIT] [BINARY-OF-THE-OCI-RUNTIME]
+# runtime_package OBJECT VERSION FOLDER [LAST-LINE-OF-THE-UNIT] [BINARY-OF-THE-OCI-RUNTIME] [DISRUPTION]
 runtime_package() {
   local work sha
   work=$(mktemp -d)
@@ -31,6 +31,7 @@ runtime_package() {
   rm -rf "$work"
   package "$1" containerd "$2" "$1.tar.gz" "$sha" /usr/local <<YAML
 $([[ -z ${5:-} ]] || printf '  requires: [{packageName: %s}]' "${5##*/}")
+  disruption: ${6:-RestartService}
   files:
   - path: /etc/containerd/config.toml
     content: |

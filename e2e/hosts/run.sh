@@ -32,7 +32,7 @@ cd "$ROOT"
 count=${E2E_REAL_HOSTS:-1}
 api=https://$net.1:$((PORT_BASE + 443))
 shop=http://$net.1:$((PORT_BASE + 95))
-stories=${E2E_STORIES:-rights surface kubelet_certificates containerd kubelet bad drift agent kill enrol_again network power disk idle crun adopt}
+stories=${E2E_STORIES:-rights surface kubelet_certificates containerd kubelet bad drain drift agent kill enrol_again network power disk idle crun adopt}
 ((EUID == 0)) || fail "hosts are booted as root"
 for program in endstate-agent endstate-operator kubectl-endstate; do [[ -x $BUILD_BIN/$program ]] || fail "no $BUILD_BIN/$program: run 'make build'"; done
 
@@ -76,6 +76,7 @@ packages_up() {
   runtime_package containerd-new 1.7.29 "$cache/containerd-new"
   runtime_package containerd-more 1.7.30 "$cache/containerd-new"
   runtime_package containerd-bad 1.7.31 "$cache/containerd-new" 'ExecStartPre=/bin/false'
+  runtime_package containerd-drain 1.7.32 "$cache/containerd-new" '' '' Drain
   runtime_package containerd-crun 1.7.29-crun "$cache/containerd-new" '' /usr/bin/crun
   network_package
   kubelet_package "$kubelet_old" "$(kube_bin_dir)/previous/kubelet"

@@ -56,7 +56,7 @@ import_to_hosts() {
     done
   done
 }
-counter_pods() { # [LABEL]
+counter_pods() { # counter_label: one more label of theirs
   kubectl_admin apply -f - >/dev/null <<YAML
 apiVersion: apps/v1
 kind: DaemonSet
@@ -64,7 +64,7 @@ metadata: {name: counter, namespace: default}
 spec:
   selector: {matchLabels: {app: counter}}
   template:
-    metadata: {labels: {app: counter${1:+, $1}}}
+    metadata: {labels: {app: counter${counter_label:+, $counter_label}}}
     spec:
       automountServiceAccountToken: false
       terminationGracePeriodSeconds: 1
@@ -131,6 +131,22 @@ story_bad() {
   check "no container was harmed by it" containers_unharmed
   check "all machines are well" until_true 60 running_machines "$count"
   good_set
+}
+
+# What a change needs is on the host before anything is asked for or moved.
+story_drain() {
+  good_set
+  check "nothing else is under way" until_true 120 rollout_is Complete
+  machine_set workers containerd-drain "kubelet-$kubelet_new" "${agent_line:-}"
+  check "a release that drains goes through" timed "a containerd that wants its host drained, host by host" upgraded runtime containerd-drain
+  case_before() {
+    in_host h1 journalctl -u endstate-agent --no-pager -o cat | grep -E ' ordered | did .*containerd-drain' | tail -n 40 |
+      awk '/ did .*containerd-drain\.tar\.gz/ { fetched = NR } / ordered / { ordered = NR } { print } END { exit !(fetched && fetched < ordered) }'
+  }
+  check "its artifact was there before it was ordered" case_before
+  check "the pods of DaemonSets ran on" containers_unharmed
+  good_set
+  check "and back to the one before" upgraded runtime containerd-new
 }
 
 # --- the agent itself ------------------------------------------------------------------------------------------------------------------------------

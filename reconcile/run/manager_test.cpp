@@ -74,9 +74,7 @@ namespace reconcile::toy {
 struct RedPart {  // of some parts, less
   ObjectMeta metadata;
 };
-consteval auto describe(const RedPart*) {
-  return object("A red part.", field<&RedPart::metadata>("metadata", "Metadata."));
-}
+consteval auto describe(const RedPart*) { return object("A red part.", field<&RedPart::metadata>("metadata", "Metadata.")); }
 constexpr Resource resource(const RedPart*) { return {"toy.dev", "v1", "parts", "Part", true, "red-parts"}; }
 
 }  // namespace reconcile::toy

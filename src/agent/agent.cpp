@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "apis/v1alpha1/agent_lease.hpp"
+#include "reconcile/json/decode.hpp"
 #include "reconcile/json/encode.hpp"
 #include "reconcile/kube/core.hpp"
 #include "reconcile/kube/url.hpp"
@@ -25,6 +26,15 @@ std::chrono::nanoseconds retry_after(int failures) {
 
 reconcile::ReflectorOptions own_assignment(const Text& uid) {
   return {.selector = "fieldSelector=" + reconcile::percent_encode("metadata.name=" + uid.str())};
+}
+
+// One that can't be read is none: it is a wish, and its absence holds a change up for some minutes at most.
+std::optional<api::Prefetch> prefetch_of(const api::HostAssignment& assignment) {
+  const auto text = assignment.metadata.annotations.get(api::prefetch::annotation);
+  if (text.empty()) return std::nullopt;
+  reconcile::Pool pool;
+  auto wish = reconcile::decode<api::Prefetch>(text, pool);
+  return wish ? std::optional(std::move(*wish)) : std::nullopt;
 }
 
 }  // namespace
@@ -78,7 +88,10 @@ void Agent::on_assignment(const api::HostAssignment* assignment) {
   const bool fresh = !assigned_ || assignment->metadata.uid != assignment_uid_;
   assigned_ = true;
   assignment_uid_ = assignment->metadata.uid;
-  Order order{.uid = assignment_uid_, .generation = assignment->metadata.generation.value_or(0), .spec = assignment->spec};
+  Order order{.uid = assignment_uid_,
+              .generation = assignment->metadata.generation.value_or(0),
+              .spec = assignment->spec,
+              .prefetch = prefetch_of(*assignment)};
   if (fresh) {
     reported_ = reconcile::encode(assignment->status);
     if (!has_status_) take_up(assignment->status);

@@ -20,6 +20,7 @@ std::string memory_key(const Step& step) {
   if (step.what == Do::request) return "request " + step.request;
   if (step.what == Do::sweep) return "sweep";
   if (step.what == Do::reserve) return "reserve";
+  if (step.what == Do::prefetch) return prefetch_key(*step.artifact);
   return step.slot.str();
 }
 
@@ -136,7 +137,8 @@ void Engine::remember(const std::string& who, const Error& error, Now now) {
 Result<void> Engine::perform(const Step& step, const Target& target, const Seen& seen, Now now, Round& out) {
   const auto* wanted = target.find(step.slot);
   switch (step.what) {
-    case Do::fetch: return fetch_artifact(host_, *wanted, settings_.sources);
+    case Do::fetch:
+    case Do::prefetch: return fetch_artifact(host_, *step.artifact, settings_.sources);
     case Do::stage: return stage(host_, *wanted, step.generation.str(), settings_.arch);
     case Do::begin: return begin(step, now, out);
     case Do::drop: {

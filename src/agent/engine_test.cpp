@@ -1,6 +1,7 @@
 // The engine on a whole machine: what an outsider sees before, after, and wherever the power went.
 #include <catch2/catch.hpp>
 
+#include "reconcile/json/decode.hpp"
 #include "src/agent/attempt.hpp"
 #include "src/agent/reasons.hpp"
 #include "src/agent/testing.hpp"
@@ -92,6 +93,55 @@ TEST_CASE("a package is installed, its service runs, and the report says so", "[
     CHECK(std::filesystem::is_empty(b.at("/var/lib/endstate/generations")));
     CHECK(std::filesystem::is_empty(b.at("/var/lib/endstate/blobs")));
     CHECK(std::filesystem::is_empty(b.at("/var/lib/endstate/displaced")));
+  }
+}
+
+TEST_CASE("what is to come is fetched and kept, and nothing is touched", "[agent]") {
+  Bench b;
+  auto order = order_of({make_package(b, app("1"))});
+  b.settle(order);
+  const auto next = make_package(b, app("2"));
+  reconcile::Pool pool;
+  const auto artifact = reconcile::decode<api::MachinePackageVersionSpec>(next.spec.raw, pool)->install.artifacts.front();
+  auto foreign = artifact;
+  foreign.arch = "arm64";
+  foreign.sha256 = Text(std::string(64, 'a'));
+  order.prefetch = api::Prefetch{.id = "w1", .artifacts = {foreign, artifact}};
+  const auto said = [](const Round& round) { return *find_condition(round.plan.conditions, "Prefetched"); };
+  const auto before = outside_view(b.disk.path());
+  const auto blob = b.at(blob_path(artifact.sha256));
+
+  SECTION("it is there when the order comes, which needs no server any more") {
+    const auto round = b.settle(order);
+    CHECK(said(round).status == reconcile::ConditionStatus::true_);
+    CHECK(said(round).message == "w1");
+    CHECK(state_of(round) == State::ready);
+    CHECK(std::filesystem::exists(blob));
+    CHECK(outside_view(b.disk.path()) == before);
+    b.restart_agent();
+    CHECK(said(b.settle_without_api()).message == "w1");  // remembered
+    CHECK(std::filesystem::exists(blob));
+    std::filesystem::remove(b.shop.path() + "/app-2.tar.gz");
+    CHECK(actual_of(b.settle(order_of({next}, "g2"))) == "app-2");
+  }
+  SECTION("not wanted any more: it goes") {
+    b.settle(order);
+    order.prefetch.reset();
+    const auto round = b.settle(order);
+    CHECK(said(round).status == reconcile::ConditionStatus::true_);
+    CHECK(said(round).message.empty());
+    CHECK_FALSE(std::filesystem::exists(blob));
+  }
+  SECTION("can't be had: said with the wish's id; what is there is kept as it is") {
+    std::filesystem::remove(b.shop.path() + "/app-2.tar.gz");
+    const auto round = b.settle(order);
+    CHECK(said(round).status == reconcile::ConditionStatus::false_);
+    CHECK(said(round).reason == reason::artifact_unavailable);
+    CHECK(said(round).message.view().starts_with("w1: "));
+    CHECK(state_of(round) == State::ready);
+    std::filesystem::remove(b.at("/etc/app/config"));
+    b.settle(order);
+    CHECK(outside_view(b.disk.path()) == before);
   }
 }
 

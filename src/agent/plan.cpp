@@ -35,6 +35,7 @@ class Planning {
     if (auto step = get_ready()) return step;
     if (auto step = bring_in()) return step;
     if (auto step = repair()) return step;
+    if (auto step = prefetch()) return step;
     return tidy();
   }
 
@@ -110,7 +111,7 @@ class Planning {
       if (!is_wanted_now(t) && !damaged) continue;
       if (!staged_generation(in_, t).empty() || waits(t.slot)) continue;
       if (t.artifact && !in_.seen.blobs.contains(t.artifact->sha256.view()))
-        return Step{.what = Do::fetch, .slot = t.slot, .why = t.artifact->url.str()};
+        return Step{.what = Do::fetch, .slot = t.slot, .artifact = t.artifact, .why = t.artifact->url.str()};
       return Step{.what = Do::stage, .slot = t.slot, .generation = free_id(t), .why = t.version.name.str()};
     }
     return std::nullopt;
@@ -178,6 +179,15 @@ class Planning {
     return std::nullopt;
   }
 
+  // ---- what is to come ----
+
+  std::optional<Step> prefetch() {
+    for (const auto& a : in_.target.prefetch)
+      if (!in_.seen.blobs.contains(a.sha256.view()) && !waits(prefetch_key(a)))
+        return Step{.what = Do::prefetch, .artifact = a, .why = a.url.str()};
+    return std::nullopt;
+  }
+
   // ---- order in the store ----
 
   std::optional<Step> tidy() {
@@ -205,6 +215,8 @@ class Planning {
   }
 
   bool is_blob_needed(std::string_view sha) const {
+    const auto& to_come = in_.target.prefetch;
+    if (std::any_of(to_come.begin(), to_come.end(), [&](const auto& a) { return a.sha256 == sha; })) return true;
     return std::any_of(in_.target.slots.begin(), in_.target.slots.end(), [&](const TargetSlot& t) {
       return t.artifact && t.artifact->sha256 == sha && !has_failed(find_slot(in_.journal, t.slot), t);
     });
@@ -243,6 +255,8 @@ std::chrono::nanoseconds backoff_after(int failures) {
   if (failures > fetch_tries) return hopeless_backoff;
   return std::min<std::chrono::nanoseconds>(last_backoff, first_backoff * (std::int64_t{1} << std::clamp(failures - 1, 0, 10)));
 }
+
+std::string prefetch_key(const api::Artifact& artifact) { return "prefetch " + artifact.sha256.str(); }
 
 Plan plan(const Input& in) { return Planning(in).run(); }
 

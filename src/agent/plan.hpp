@@ -5,6 +5,7 @@
 //   begin, phase     one slot at a time is worked on (attempt.hpp), after what it requires
 //   begin (Repair)   what has drifted is put right, max_repairs times an hour a slot: two writers don't fight for ever
 //   begin (Remove)   what isn't wanted any more, last one first
+//   prefetch         what is to come is fetched while there is nothing else to do; touches nothing
 //
 // Who goes back: the agent, to the last good version of the slot that failed, by itself and at once; nobody else undoes anything on a host.
 // It doesn't try the same order again. Which version is wanted next only its HostAssignment says (docs/decisions).
@@ -42,16 +43,17 @@ struct SlotMemory {
 };
 using Memory = std::map<std::string, SlotMemory, std::less<>>;
 
-enum class Do : std::uint8_t { fetch, stage, begin, drop, phase, sweep, reserve, request, forget };
+enum class Do : std::uint8_t { fetch, prefetch, stage, begin, drop, phase, sweep, reserve, request, forget };
 struct Step {
   Do what{};
   Text slot{};
-  Text generation{};                 // stage: its id to be
-  std::optional<Attempt> attempt{};  // begin
-  std::optional<Failure> failure{};  // begin: to be remembered with it
-  std::string request{};             // id
-  std::vector<std::string> paths{};  // sweep: below the state folder
-  std::string why{};                 // for the log
+  Text generation{};                        // stage: its id to be
+  std::optional<Attempt> attempt{};         // begin
+  std::optional<Failure> failure{};         // begin: to be remembered with it
+  std::string request{};                    // id
+  std::optional<api::Artifact> artifact{};  // fetch, prefetch
+  std::vector<std::string> paths{};         // sweep: below the state folder
+  std::string why{};                        // for the log
 };
 
 struct Input {
@@ -72,5 +74,6 @@ struct Plan {
 Plan plan(const Input& in);
 
 std::chrono::nanoseconds backoff_after(int failures);
+std::string prefetch_key(const api::Artifact& artifact);  // of Memory
 
 }  // namespace endstate::agent

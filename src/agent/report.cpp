@@ -118,6 +118,22 @@ bool runs(const Input& in, const api::PackageReport& r) {
   return seen->second.unit->state == UnitState::active;
 }
 
+void prefetch_condition(const Input& in, Plan& out) {
+  const auto say_it = [&](bool there, std::string_view why, std::string_view message) {
+    out.conditions.push_back(condition(api::prefetch::condition, there, why, message.substr(0, 1000)));
+  };
+  const auto& wish = in.journal.order->prefetch;
+  if (!wish) return say_it(true, "NothingToPrefetch", "");
+  for (const auto& a : in.target.prefetch) {
+    if (in.seen.blobs.contains(a.sha256.view())) continue;
+    const auto memory = in.memory.find(prefetch_key(a));
+    if (memory != in.memory.end() && memory->second.trouble)
+      return say_it(false, memory->second.trouble->reason, api::prefetch::note(wish->id, memory->second.trouble->message));
+    return say_it(false, api::reason::prefetching, api::prefetch::note(wish->id, a.url.view()));
+  }
+  say_it(true, api::prefetch::condition, wish->id.view());
+}
+
 // As the simulator's hosts say it: without a slot of its own the runtime is all that is installed, and the network the runtime's.
 void conditions(const Input& in, Plan& out) {
   if (in.journal.order->spec.state == api::AssignmentState::released) {
@@ -136,6 +152,7 @@ void conditions(const Input& in, Plan& out) {
   const bool network_ready = network != nullptr ? runs(in, *network) : runtime_runs;
   out.conditions.push_back(condition("NetworkReady", network_ready, network_ready ? "NetworkConfigured" : "NetworkNotConfigured",
                                      network_ready ? "" : "the pod network is not configured"));
+  prefetch_condition(in, out);
 }
 
 }  // namespace

@@ -126,8 +126,7 @@ class Staging {
 
 }  // namespace
 
-Result<void> fetch_artifact(Host& host, const TargetSlot& slot, const Sources& sources) {
-  const auto& artifact = *slot.artifact;
+Result<void> fetch_artifact(Host& host, const api::Artifact& artifact, const Sources& sources) {
   auto urls = addresses_of(artifact.url.str(), sources);
   if (!urls) return fail(urls.error());
   const auto size = static_cast<std::uint64_t>(artifact.size.value_or(0));

@@ -5,7 +5,7 @@
 
 namespace endstate::agent {
 
-Result<void> fetch_artifact(Host& host, const TargetSlot& slot, const Sources& sources);
+Result<void> fetch_artifact(Host& host, const api::Artifact& artifact, const Sources& sources);
 // `id`: of the generation. What an earlier try left is thrown away; it appears under its name when it is whole and stored.
 Result<void> stage(Host& host, const TargetSlot& slot, const std::string& id, std::string_view arch);
 

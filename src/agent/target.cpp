@@ -202,6 +202,9 @@ Target target_of(const Order& order, std::string_view machine_uid, std::string_v
   const auto variables = variables_of(order.spec, arch);
   if (!order.spec.files.empty()) target.slots.push_back(machine_files(order, variables));
   for (const auto& p : order.spec.packages) target.slots.push_back(package_of(p, variables, order, arch));
+  if (order.prefetch)
+    for (const auto& a : order.prefetch->artifacts)
+      if (a.arch == arch) target.prefetch.push_back(a);
   return target;
 }
 

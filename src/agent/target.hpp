@@ -28,6 +28,7 @@ struct TargetSlot {
 struct Target {
   bool wipe = false;  // released, or another machine's
   std::vector<TargetSlot> slots;
+  std::vector<api::Artifact> prefetch;  // for this machine's architecture: to be at hand, and not used
   const TargetSlot* find(std::string_view slot) const;
 };
 

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "apis/v1alpha1/machine.hpp"
+#include "apis/v1alpha1/prefetch.hpp"
 #include "src/agent/package_format.hpp"
 
 namespace endstate::agent {
@@ -77,11 +78,12 @@ struct Order {  // the HostAssignment as it was seen last: what the host is to b
   Text uid;
   std::int64_t generation = 0;
   api::HostAssignmentSpec spec;
+  std::optional<api::Prefetch> prefetch;
   friend bool operator==(const Order&, const Order&) = default;
 };
 consteval auto describe(const Order*) {
   return object("A HostAssignment.", field<&Order::uid>("uid", "Its uid."), field<&Order::generation>("generation", "Its generation."),
-                field<&Order::spec>("spec", "Its spec."));
+                field<&Order::spec>("spec", "Its spec."), field<&Order::prefetch>("prefetch", "What to have at hand; no order."));
 }
 
 // What is done to a slot. Revert: back to the last good version, or to nothing if there was none.
