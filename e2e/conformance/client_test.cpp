@@ -6,6 +6,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <thread>
 
 #include "e2e/conformance/cluster.hpp"
 #include "reconcile/kube/api_error.hpp"
@@ -380,6 +381,60 @@ TEST_CASE("hundreds of calls, a big list and watches share connections", "[integ
   for (const auto& follower : followers) CHECK_FALSE(follower.failed);
   for (std::size_t i = 0; i < count; ++i) handles.push_back(begin(run.env, run.on(Verb::remove, "n" + std::to_string(i)), removed[i]));
   run_until(run.env, [&] { return std::all_of(removed.begin(), removed.end(), [](const Reply& r) { return r.ok(); }); });
+}
+
+TEST_CASE("big bodies go out side by side", "[integration][client]") {
+  Run run;
+  std::vector<Reply> replies(24);
+  std::vector<Handle> handles;
+  for (std::size_t i = 0; i < replies.size(); ++i)  // each is more than a stream's window at first
+    handles.push_back(begin(
+        run.env, run.on(Verb::create, "", run.config_map("big" + std::to_string(i), std::string(400'000, 'x')), "dryRun=All"), replies[i]));
+  run_until(run.env, [&] { return std::all_of(replies.begin(), replies.end(), [](const Reply& r) { return r.end.has_value(); }); });
+  for (const auto& reply : replies) CHECK(reply.ok());
+  for (const int version : run.versions) CHECK(version == 20);
+}
+
+TEST_CASE("a connection that breaks under many calls: reads are asked again on one new connection, writes are not sent twice",
+          "[integration][client]") {
+  auto credentials = administrator();
+  const auto endpoint = parse_server(credentials.server);
+  REQUIRE(endpoint);
+  Forwarder forwarder(*endpoint);
+  credentials.server = "https://127.0.0.1:" + std::to_string(forwarder.port());
+  CurlEnv env({.user_agent = "endstate-test"}, credentials);
+  const Call get{.verb = Verb::get, .path = "/readyz"};
+  const Call post{.verb = Verb::create,
+                  .resource = &leases,
+                  .name_space = "default",
+                  .query = "dryRun=All",
+                  .body = R"({"apiVersion":"coordination.k8s.io/v1","kind":"Lease","metadata":{"generateName":"dry-"}})"};
+  CHECK(ask(env, get).ok());
+  // Idle, and closed by the server: nobody is told.
+  forwarder.cut();
+  std::this_thread::sleep_for(100ms);
+  CHECK(ask(env, post).ok());
+  CHECK(forwarder.accepted() == 2);
+  // In use.
+  forwarder.freeze();
+  std::vector<Reply> reads(40), writes(10);
+  std::vector<Handle> handles;
+  for (auto& reply : reads) handles.push_back(begin(env, get, reply));
+  for (auto& reply : writes) handles.push_back(begin(env, post, reply));
+  bool cut = false;
+  const auto later = env.at(env.now().mono + 300ms, [&] {
+    forwarder.cut();
+    cut = true;
+  });
+  const auto ended = [](const std::vector<Reply>& all) {
+    return std::all_of(all.begin(), all.end(), [](const Reply& r) { return r.end.has_value(); });
+  };
+  run_until(env, [&] { return ended(reads) && ended(writes); });
+  CHECK(cut);
+  for (const auto& reply : reads) CHECK(reply.ok());
+  for (const auto& reply : writes) CHECK(reply.error().code == Code::maybe_done);
+  CHECK(forwarder.accepted() == 3);
+  CHECK(ask(env, post).ok());
 }
 
 TEST_CASE("cut and frozen connections", "[integration][client]") {

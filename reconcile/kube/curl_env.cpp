@@ -23,6 +23,7 @@
 
 #include "reconcile/kube/api_error.hpp"
 #include "reconcile/kube/frames.hpp"
+#include "reconcile/kube/poller.hpp"
 #include "reconcile/kube/timer_heap.hpp"
 #include "reconcile/kube/url.hpp"
 #include "reconcile/kube/worker_pool.hpp"
@@ -37,16 +38,25 @@ constexpr int max_tries = 3;        // of a read that the server asked to repeat
 constexpr auto silent_peer = 20s;   // sent data that no one acknowledges, or keepalives that no one answers
 constexpr int looks_a_reading = 6;  // files are read when they look changed, and each 6th time anyway: once a minute
 constexpr auto longest_poll = 60s;
-// Interrupt moderation, as network cards do it: a turn costs the same for one answer as for fifty (every socket is polled, every transfer
-// looked at), and answers of a busy server trickle. Under load there are at most 500 turns a second; a call waits 2 ms longer at the most.
+// Interrupt moderation, as network cards do it: a turn costs nearly the same for one answer as for fifty, and answers of a busy server
+// trickle. Under load there are at most 500 turns a second; a call waits 2 ms longer at the most.
 constexpr auto shortest_turn = 2ms;
+constexpr int rounds_a_turn = 4;  // of what libcurl wants to be called for at once; more waits for the next turn
 constexpr std::size_t spare_handles = 16;
+// Connections that nobody uses at the moment: by default four for each transfer under way, so that few calls to many servers would make a
+// TLS connection each time. Two for each of 500 servers; the one that was used longest ago goes first.
+constexpr long kept_connections = 1'000;
 constexpr long upload_buffer = 16L << 10;  // libcurl's least: bodies are small, and its 64 KiB would be kept by each spare
 
 MonoTime mono_now() {
   timespec t{};
   clock_gettime(CLOCK_BOOTTIME, &t);
   return MonoTime(std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec));
+}
+
+std::chrono::milliseconds until(std::optional<MonoTime> due, std::chrono::milliseconds at_most) {
+  if (!due) return at_most;
+  return std::clamp(std::chrono::ceil<std::chrono::milliseconds>(*due - mono_now()), 0ms, at_most);
 }
 
 template <auto F>
@@ -134,6 +144,7 @@ struct Connection {
   bool looked_once = false;
   int in_flight = 0;                           // without watches
   std::deque<std::uint64_t> waiting, watches;  // not on the wire yet; some may be over meanwhile
+  bool in_line = false;                        // it stands in Core::lines
 
   void refresh(MonoTime now, std::chrono::milliseconds interval, bool force) {
     if (looked_once && !force && now - looked < interval) return;
@@ -267,7 +278,8 @@ struct CurlEnv::Core : std::enable_shared_from_this<CurlEnv::Core> {
   // The owner's.
   void run();
   void turn();
-  int milliseconds_to_wait();
+  void drive();
+  std::chrono::milliseconds time_to_wait();
   void cancel(What what, std::uint64_t id);
   std::uint64_t start(const std::shared_ptr<Transfer>& t, std::optional<Error> refusal);
   Result<void> connect(const std::string& cluster, Credentials credentials);
@@ -300,6 +312,8 @@ struct CurlEnv::Core : std::enable_shared_from_this<CurlEnv::Core> {
   static int on_send(void* self, char* peer, char* local, int peer_port, int local_port);
   static int on_socket(void* self, curl_socket_t socket, curlsocktype purpose);
   static int on_close(void* self, curl_socket_t socket);
+  static int on_interest(CURL*, curl_socket_t socket, int what, void* self, void*) noexcept;
+  static int on_timer(CURLM*, long milliseconds, void* self);
 
   const CurlEnvOptions options;
   std::mt19937_64 random;
@@ -307,12 +321,15 @@ struct CurlEnv::Core : std::enable_shared_from_this<CurlEnv::Core> {
   TimerHeap timers;
   std::map<std::string, std::shared_ptr<Connection>, std::less<>> connections;
   std::shared_ptr<Connection> plain = std::make_shared<Connection>();  // http()'s bound
+  std::vector<std::shared_ptr<Connection>> lines;                      // those on which calls wait: hundreds of others are not looked at
   std::unordered_map<std::uint64_t, std::shared_ptr<Transfer>> transfers;
   std::deque<std::shared_ptr<Transfer>> concluded;
   std::unordered_map<std::uint64_t, std::shared_ptr<Job>> jobs;
   std::size_t waiting = 0;
   bool closing = false;
 
+  Poller poller;                        // the sockets of transfers: an idle connection is none of them
+  std::optional<MonoTime> libcurl_due;  // when libcurl wants to be called, whatever its sockets do
   std::vector<curl_socket_t> sockets;
   std::vector<Easy> spares;
   Multi multi;  // after what its handles' callbacks use
@@ -332,6 +349,12 @@ CurlEnv::Core::Core(CurlEnvOptions o) : options(std::move(o)), workers(options.w
   if (!multi) throw std::bad_alloc();
   curl_multi_setopt(multi.get(), CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
   curl_multi_setopt(multi.get(), CURLMOPT_MAX_HOST_CONNECTIONS, static_cast<long>(options.max_connections));
+  curl_multi_setopt(multi.get(), CURLMOPT_MAXCONNECTS, kept_connections);
+  // By events: curl_multi_perform looks at each transfer, by a poll() of its own, however many of them are watches that say nothing.
+  curl_multi_setopt(multi.get(), CURLMOPT_SOCKETFUNCTION, &Core::on_interest);
+  curl_multi_setopt(multi.get(), CURLMOPT_SOCKETDATA, this);
+  curl_multi_setopt(multi.get(), CURLMOPT_TIMERFUNCTION, &Core::on_timer);
+  curl_multi_setopt(multi.get(), CURLMOPT_TIMERDATA, this);
 }
 
 CurlEnv::Core::~Core() {
@@ -348,12 +371,12 @@ void CurlEnv::Core::post(std::function<void()> task) {
     const std::lock_guard lock(inbox_mutex);
     inbox.push_back(std::move(task));
   }
-  curl_multi_wakeup(multi.get());
+  poller.wake();
 }
 
 void CurlEnv::Core::stop() {
   stopping = true;
-  curl_multi_wakeup(multi.get());
+  poller.wake();
 }
 
 void CurlEnv::Core::run() {
@@ -362,8 +385,8 @@ void CurlEnv::Core::run() {
     const auto began = mono_now();
     turn();
     if (stopping) break;
-    if (milliseconds_to_wait() > 0) std::this_thread::sleep_for(shortest_turn - (mono_now() - began));
-    curl_multi_poll(multi.get(), nullptr, 0, milliseconds_to_wait(), nullptr);
+    if (time_to_wait() > 0ms) std::this_thread::sleep_for(shortest_turn - (mono_now() - began));
+    poller.wait(until(libcurl_due, time_to_wait()));
   }
   stopping = false;
 }
@@ -391,22 +414,51 @@ void CurlEnv::Core::turn() {
   }
   finish_concluded();
   admit();
-  int running = 0;
-  curl_multi_perform(multi.get(), &running);
+  drive();
   collect();
   finish_concluded();
   admit();
 }
 
-int CurlEnv::Core::milliseconds_to_wait() {
+// Lets libcurl do what its sockets are ready for, and what it wanted to come back for.
+void CurlEnv::Core::drive() {
+  int running = 0;
+  while (const auto ready = poller.next()) {
+    const int what = (ready->readable ? CURL_CSELECT_IN : 0) | (ready->writable ? CURL_CSELECT_OUT : 0);
+    curl_multi_socket_action(multi.get(), ready->socket, ready->broken ? 0 : what, &running);  // 0: it looks itself
+  }
+  for (int round = 0; round < rounds_a_turn && libcurl_due && *libcurl_due <= mono_now(); ++round) {
+    libcurl_due.reset();
+    curl_multi_socket_action(multi.get(), CURL_SOCKET_TIMEOUT, 0, &running);
+  }
+}
+
+// noexcept: where a socket can't be watched, no call would ever end. Better to start again.
+int CurlEnv::Core::on_interest(CURL*, curl_socket_t socket, int what, void* self, void*) noexcept {
+  auto& poller = static_cast<Core*>(self)->poller;
+  if (what == CURL_POLL_REMOVE)
+    poller.forget(socket);
+  else
+    poller.watch(socket, (what & CURL_POLL_IN) != 0, (what & CURL_POLL_OUT) != 0);
+  return 0;
+}
+
+int CurlEnv::Core::on_timer(CURLM*, long milliseconds, void* self) {
+  auto& due = static_cast<Core*>(self)->libcurl_due;
+  if (milliseconds < 0)
+    due.reset();
+  else
+    due = mono_now() + std::chrono::milliseconds(milliseconds);
+  return 0;
+}
+
+// For what is our own: libcurl's wish to be called at once doesn't shorten a turn.
+std::chrono::milliseconds CurlEnv::Core::time_to_wait() {
   {
     const std::lock_guard lock(inbox_mutex);
-    if (!inbox.empty()) return 0;
+    if (!inbox.empty()) return 0ms;
   }
-  if (!concluded.empty()) return 0;
-  auto wait = std::chrono::nanoseconds(longest_poll);
-  if (const auto next = timers.next()) wait = std::clamp(*next - mono_now(), std::chrono::nanoseconds(0), wait);
-  return static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(wait).count());
+  return concluded.empty() ? until(timers.next(), longest_poll) : 0ms;
 }
 
 void CurlEnv::Core::cancel(What what, std::uint64_t id) {
@@ -440,15 +492,16 @@ std::uint64_t CurlEnv::Core::start(const std::shared_ptr<Transfer>& t, std::opti
   t->asked = t->heard = mono_now();
   t->deadline = t->asked + t->timeout;
   timers.add(t->timer = ++last_id, t->deadline, [this, id = t->id] { timed_out(id); });
-  auto& line = t->connection ? *t->connection : *plain;
-  (t->shape == Shape::watch ? line.watches : line.waiting).push_back(t->id);
+  const auto& line = t->connection ? t->connection : plain;
+  (t->shape == Shape::watch ? line->watches : line->waiting).push_back(t->id);
   ++waiting;
+  if (!std::exchange(line->in_line, true)) lines.push_back(line);
   return t->id;
 }
 
 // Starts what may start. A watch never waits for its turn.
 void CurlEnv::Core::admit() {
-  if (waiting == 0 || closing) return;
+  if (lines.empty() || closing) return;
   const auto admit_from = [this](std::deque<std::uint64_t>& queue, int& in_flight, int limit) {
     for (; !queue.empty(); queue.pop_front(), --waiting) {
       const auto it = transfers.find(queue.front());
@@ -463,8 +516,8 @@ void CurlEnv::Core::admit() {
     admit_from(line.watches, watches, options.max_queued);
     admit_from(line.waiting, line.in_flight, options.max_in_flight);
   };
-  admit_on(*plain);
-  for (const auto& [id, connection] : connections) admit_on(*connection);
+  for (const auto& line : lines) admit_on(*line);
+  std::erase_if(lines, [](const auto& line) { return !(line->in_line = !line->waiting.empty() || !line->watches.empty()); });
 }
 
 void CurlEnv::Core::send(const std::shared_ptr<Transfer>& t) {
@@ -629,7 +682,9 @@ int CurlEnv::Core::on_socket(void* self, curl_socket_t socket, curlsocktype) {
 }
 
 int CurlEnv::Core::on_close(void* self, curl_socket_t socket) {
-  std::erase(static_cast<Core*>(self)->sockets, socket);
+  auto& core = *static_cast<Core*>(self);
+  std::erase(core.sockets, socket);
+  core.poller.forget(socket);
   return close(socket);
 }
 
@@ -849,6 +904,8 @@ void CurlEnv::Core::disconnect(const std::string& cluster) {
   for (const auto& [id, t] : transfers)
     if (t->connection == node.mapped()) conclude(t, fail(explain(*t, {Code::cancelled, "disconnected", {}, {}})));
   waiting -= node.mapped()->waiting.size() + node.mapped()->watches.size();
+  node.mapped()->waiting.clear();
+  node.mapped()->watches.clear();
 }
 
 std::uint64_t CurlEnv::Core::compute(std::function<std::function<void()>()> work) {

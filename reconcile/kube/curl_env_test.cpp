@@ -677,6 +677,58 @@ TEST_CASE("calls wait for their turn, watches don't, and the queue has a bound",
   CHECK(ask(env, get("/x")).ok());
 }
 
+TEST_CASE("a connection is kept for the next call, however many servers there are", "[curl_env]") {
+  std::vector<std::unique_ptr<ScriptedServer>> servers;
+  CurlEnv env({});
+  for (int i = 0; i < 20; ++i) {
+    servers.push_back(std::make_unique<ScriptedServer>(pki(), [](Peer& peer) {
+      while (!peer.request().empty()) peer.reply(200, "ok");
+    }));
+    REQUIRE(env.connect(std::to_string(i), to(servers.back()->url())));
+  }
+  for (int round = 0; round < 3; ++round)
+    for (int i = 0; i < 20; ++i) {
+      auto call = get("/readyz");
+      call.cluster = std::to_string(i);
+      CHECK(ask(env, std::move(call)).ok());
+    }
+  for (const auto& server : servers) CHECK(server->accepted() == 1);
+}
+
+TEST_CASE("watches that say nothing cost nothing", "[curl_env]") {
+  ScriptedServer server(pki(), [&](Peer& peer) {
+    if (peer.request().empty() || !peer.stream()) return;
+    peer.request();  // until the client goes
+  });
+  CurlEnv env({.max_connections = 200}, to(server.url()));
+  // CPU time of a thousand turns that other things ask for.
+  const auto cost = [&] {
+    int turns = 0;
+    Handle tick;
+    std::function<void()> next = [&] {
+      if (++turns == 1'000) return env.stop();
+      tick = env.at(env.now().mono, next);
+    };
+    const auto cpu = [] {
+      timespec t{};
+      clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+      return std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec);
+    };
+    const auto before = cpu();
+    next();
+    env.run();
+    return cpu() - before;
+  };
+  const auto alone = cost();
+  std::vector<Reply> replies(200);  // HTTP/1.1: a connection each
+  std::vector<Handle> handles;
+  for (auto& reply : replies) handles.push_back(begin(env, watch(60s), reply));
+  run_until(env, [&] { return server.accepted() == 200; });
+  cost();
+  CAPTURE(alone.count());
+  CHECK(cost().count() < 5 * alone.count());  // each looked at in each turn: 50 times
+}
+
 TEST_CASE("plain HTTP", "[curl_env]") {
   HttpServer server([](const httplib::Request& request, httplib::Response& response, int) {
     if (request.path == "/no") response.status = 404;
