@@ -25,7 +25,7 @@ stop_all() {
 COMPONENTS="etcd apiserver" HOSTED_CONTROL_PLANES=1 WITHOUT_FLEET=1 "$ROOT/hack/up.sh" >/dev/null
 operator=$(process_pid operator) ticks=$(getconf CLK_TCK)
 (umask 077 && cat "$RUN_DIR/pki/admin.crt" "$RUN_DIR/pki/admin.key" >"$RUN_DIR/admin.pem")
-start_process player "$here/hosted_player.sh" "$RUN_DIR/admin.pem"
+start_process player "$here/hosted_player.sh" "$RUN_DIR/admin.pem" "$clusters"
 
 # CPU milliseconds (user and system) that a process has used.
 cpu_ms() {
@@ -79,6 +79,7 @@ began=$(now_ms) cpu_began=$(cpu_ms "$operator")
 all_clusters | kubectl_admin apply -f - >/dev/null
 applied=$(now_ms)
 until (($(count Ready) == clusters && $(count AddonsReady) == clusters)); do
+  is_running player || fail "the player has ended: $(tail -n 3 "$RUN_DIR/player.log")"
   (($(now_ms) - began < bound * 1000)) || fail "after $bound s $(count Ready) of $clusters clusters are Ready, and the add-ons of $(count AddonsReady) applied"
   sleep 2
 done

@@ -1,17 +1,20 @@
 #!/usr/bin/env bash
-# hosted_player.sh ADMIN-PEM: plays the pods of hosted control planes, until it is stopped (e2e/bench/hosted.sh).
+# hosted_player.sh ADMIN-PEM COUNT: plays the pods of hosted control planes, until it is stopped (e2e/bench/hosted.sh).
 #
 #   their status   each StatefulSet and Deployment of a control plane is told to be ready, a second after its spec was written
 #   their servers  the endpoint of each cluster answers with the certificate that endstate made for it: haproxy takes TLS off and passes on to this
-#                  run's own API server, as administrator. So all of them are one API server, and what they cost isn't counted.
+#                  run's own API server, as administrator. So all of them are one API server, and what they cost isn't counted. Until a cluster
+#                  has its certificate, its port answers with one that nobody trusts. haproxy is never started anew: that would cut the
+#                  connections of all.
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../hack/lib.sh"
-admin=$1 server=https://127.0.0.1:$((PORT_BASE + 443)) work=$RUN_DIR/player
-mkdir -p "$work/pem"
+admin=$1 count=$2 server=https://127.0.0.1:$((PORT_BASE + 443)) first=$((PORT_BASE + 500)) control=$((PORT_BASE + 499)) work=$RUN_DIR/player
+rm -rf "$work"
+mkdir -p "$work/pem" "$work/known"
 haproxy=
 stop() {
-  [[ -z $haproxy ]] || kill "$haproxy" 2>/dev/null || true
+  kill "$haproxy" 2>/dev/null || true
   exit 0
 }
 trap stop TERM INT
@@ -32,12 +35,13 @@ play_status() {
   [[ ! -s $work/patches ]] || curl --no-progress-meter --parallel --parallel-max 16 --config "$work/patches" || true # each transfer has options of its own
 }
 
-# The ports, and which certificate each has.
+# One bind for each port that a cluster may have.
 configure() {
   cat <<CFG
 global
   maxconn 4000
   nbthread 1
+  stats socket ipv4@127.0.0.1:$control level admin
 defaults
   mode http
   timeout connect 5s
@@ -45,35 +49,47 @@ defaults
   timeout server 1h
 frontend clusters
 CFG
-  local pem
-  for pem in "$work"/pem/*.pem; do printf '  bind 127.0.0.1:%s ssl crt %s alpn h2,http/1.1\n' "$(basename "$pem" .pem)" "$pem"; done
+  local port
+  for ((port = first; port < first + count; port++)); do
+    cp "$admin" "$work/pem/$port.pem"
+    printf '  bind 127.0.0.1:%s ssl crt %s alpn h2,http/1.1\n' "$port" "$work/pem/$port.pem"
+  done
   cat <<CFG
   default_backend api
 backend api
   server api ${server#https://} ssl verify none crt $admin alpn h2
 CFG
 }
-play_servers() {
-  local port secret changed=
-  while read -r port secret; do
-    [[ ! -s $work/pem/$port.pem ]] || continue
-    api "$server/api/v1/namespaces/$secret" 2>/dev/null | jq -r '.data["tls.crt"], .data["tls.key"] | @base64d' >"$work/part" 2>/dev/null || continue
-    mv "$work/part" "$work/pem/$port.pem"
-    changed=1
-  done < <(api "$server/apis/endstate.dev/v1alpha1/clusters" | jq -r '.items[] | "\(.spec.controlPlane.endpoint.port) \(.metadata.namespace)/secrets/\(.metadata.name)-apiserver"')
-  [[ -n $changed ]] || return 0
+start_servers() {
   configure >"$work/haproxy.cfg"
-  if [[ -z $haproxy ]] || ! kill -0 "$haproxy" 2>/dev/null; then
-    haproxy -W -f "$work/haproxy.cfg" >"$work/haproxy.log" 2>&1 &
-    haproxy=$!
-  else
-    kill -USR2 "$haproxy"
-  fi
+  haproxy -db -f "$work/haproxy.cfg" >"$work/haproxy.log" 2>&1 &
+  haproxy=$!
+}
+# tell COMMAND: haproxy's answer to it.
+tell() {
+  local link
+  exec {link}<>"/dev/tcp/127.0.0.1/$control" || return 1
+  printf '%s\n' "$1" >&"$link"
+  timeout 5 cat <&"$link"
+  exec {link}>&-
+}
+play_servers() {
+  local port secret pem
+  while read -r port secret; do
+    [[ ! -e $work/known/$port ]] || continue
+    pem=$(api "$server/api/v1/namespaces/$secret" 2>/dev/null | jq -r '.data["tls.crt"], .data["tls.key"] | @base64d' 2>/dev/null) || continue
+    tell "set ssl cert $work/pem/$port.pem <<"$'\n'"$(sed '/^$/d' <<<"$pem")"$'\n' >/dev/null
+    [[ $(tell "commit ssl cert $work/pem/$port.pem") == *Success* ]] || continue
+    : >"$work/known/$port"
+  done < <(api "$server/apis/endstate.dev/v1alpha1/clusters" | jq -r '.items[] | "\(.spec.controlPlane.endpoint.port) \(.metadata.namespace)/secrets/\(.metadata.name)-apiserver"')
 }
 
 umask 077
-while true; do
+start_servers
+while kill -0 "$haproxy" 2>/dev/null; do
   play_status || true
   play_servers || true
   sleep 1
 done
+cat "$work/haproxy.log" >&2
+fail "haproxy has ended"
