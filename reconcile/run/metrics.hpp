@@ -35,7 +35,7 @@ class Metrics {
   Metrics& operator=(const Metrics&) = delete;
 
   // `name` without the prefix. The first use of a name fixes its help, type and label names; a later one that differs is a bug (throws).
-  // A name has at most 2,000 series: what comes past that is dropped and counted in P_metrics_dropped_total.
+  // A name has at most 5,000 series: what comes past that is dropped and counted in P_metrics_dropped_total.
   void add(std::string_view name, std::string_view help, Labels labels, double by = 1);  // a counter
   void set(std::string_view name, std::string_view help, Labels labels, double value);   // a gauge
   // A histogram, in s. Its buckets: `calls` 50 us to 30 s, `hours` 10 s to 2 days; the first use of a name fixes them.
