@@ -25,8 +25,9 @@ YAML
 runtime_package() {
   local work sha
   work=$(mktemp -d)
-  mkdir "$work/bin"
+  mkdir "$work/bin" "$work/share"
   cp "$3"/{containerd,containerd-shim-runc-v2,ctr} "$work/bin/"
+  printf '%s\n' "$2" >"$work/share/containerd-version" # so that each is an artifact of its own
   sha=$(archive "$1" "$work")
   rm -rf "$work"
   package "$1" containerd "$2" "$1.tar.gz" "$sha" /usr/local <<YAML
