@@ -4,7 +4,7 @@
 # a slow machine is no failure. Exit code 1 only when the run itself did not come to its end.
 #
 #   BENCH_CLUSTERS   default 100
-#   BENCH_IDLE       seconds to watch the idle operator (default 60)
+#   BENCH_IDLE       seconds to watch the idle operator (default 60; 600 covers all that comes round: watches begun anew, add-ons applied again)
 #   BENCH_BOUND      seconds until all must be Ready, else it has failed (default 1200)
 #   KEEP             not empty: leave it running to look around (RUN_DIR=.run/bench-load make down ends it)
 set -euo pipefail
