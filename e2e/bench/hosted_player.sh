@@ -87,6 +87,7 @@ play_servers() {
 umask 077
 start_servers
 while kill -0 "$haproxy" 2>/dev/null; do
+  is_running apiserver || stop # `make down` knows nothing of the player
   play_status || true
   play_servers || true
   sleep 1
