@@ -22,6 +22,7 @@
 #include "reconcile/run/lease.hpp"
 #include "reconcile/run/manager.hpp"
 #include "reconcile/run/metrics.hpp"
+#include "src/common/descriptors.hpp"
 #include "src/common/logging.hpp"
 #include "src/common/memory.hpp"
 #include "src/common/signals.hpp"
@@ -133,6 +134,7 @@ struct Operator {
 int main(int argc, char** argv) {
   block_stop_signals();
   keep_memory_small();
+  raise_descriptor_limit();
   const auto parsed = parse_options(argc, argv);
   if (const auto* code = std::get_if<int>(&parsed)) return *code;
   const auto& options = std::get<OperatorOptions>(parsed);
