@@ -71,7 +71,7 @@ skip_snapshot() {
 defragment() {
   # shellcheck disable=SC2034 # read by b and status
   local i business=one
-  head -c 900000 /dev/urandom | base64 -w 0 | head -c 1000000 >"$RUN_DIR/large"
+  head -c 700000 /dev/urandom | base64 -w 0 >"$RUN_DIR/large"
   for ((i = 0; i < 130; i++)); do b create configmap "large-$i" -n default --from-file="$RUN_DIR/large" >/dev/null; done
   rm "$RUN_DIR/large"
   b delete configmaps -n default --all --wait=false >/dev/null
