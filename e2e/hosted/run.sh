@@ -2,7 +2,8 @@
 # run.sh: hosted clusters on real pods (`make e2e E2E_LANES=hosted`): a meta cluster with this machine as its node (real kubelet, containerd, kube-proxy, and
 # kube-router for NetworkPolicies), the operator as a Deployment of its chart, and the life of two control planes: made, used by kubectl, kept apart, released from one
 # minor to the next, released badly and rolled back while a client writes and reads, put right after drift,
-# a lost leaf, a lost CA, a full disk and a killed operator, a CA replaced, deleted. Each step has a bound.
+# a lost leaf, a lost CA, a full disk and a killed operator, a lost member, a CA replaced, restored, deleted; one has a real host as its node. Each step
+# has a bound.
 #
 # Needs root.
 #

@@ -2,7 +2,7 @@
 # run.sh: real hosts become nodes, are upgraded in place, go back from a bad version, live through trouble, and are bare again (`make e2e-hosts`). As root.
 #
 #   E2E_REAL_HOSTS   how many (default 1, at most 9)
-#   E2E_STORIES      which of them, after those that the others stand on (default: all); "again": with crun, at the end
+#   E2E_STORIES      which of them, after those that the others stand on (default: all); crun and adopt begin with bare hosts, so they come last
 #   RUN_DIR, PORT_BASE   default .run/hosts and 19000
 #
 # A real control plane on loopback, endstate-operator, and machines of systemd-nspawn with a real systemd, containerd, runc and kubelet, each with
