@@ -737,6 +737,8 @@ TEST_CASE("deleted: masters, etcd, what led to them, keys; by policy data's keys
     REQUIRE(p.plan.status);
     CHECK(p.plan.status->status.find(child.metadata.name.str() + " waits for whoever owns its finalizer example.com/backup") !=
           std::string::npos);
+    child.metadata.finalizers = {"kubernetes.io/pvc-protection"};
+    CHECK(m.plan().plan.status->status.find(child.metadata.name.str() + " waits for pods that use it") != std::string::npos);
   }
   SECTION("all of it") {
     const auto p = m.plan();

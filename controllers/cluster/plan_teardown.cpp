@@ -10,6 +10,12 @@
 namespace endstate::cluster {
 namespace {
 
+std::string owner_of(const reconcile::Text& finalizer) {
+  // k8s.io/kubernetes pkg/controller/volume/pvcprotection: also pods that have ended count.
+  if (finalizer == "kubernetes.io/pvc-protection") return "pods that use it, ended ones too: `kubectl describe` names them, delete those";
+  return "whoever owns its finalizer " + finalizer.str();
+}
+
 namespace api = v1alpha1;
 
 bool is_lasting(std::string_view secret) {
@@ -57,7 +63,7 @@ class Planner {
     const std::string name = std::string(kind.resource->kind) + " " + meta.name.str();
     if (count_++ == 0) first_ = name;
     if (meta.deleting()) {
-      if (held_.empty() && !meta.finalizers.empty()) held_ = name + " waits for whoever owns its finalizer " + meta.finalizers[0].str();
+      if (held_.empty() && !meta.finalizers.empty()) held_ = name + " waits for " + owner_of(meta.finalizers[0]);
       return;
     }
     out_.actions.push_back({.verb = reconcile::Verb::remove,

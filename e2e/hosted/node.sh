@@ -96,12 +96,11 @@ start_forward() {
 }
 
 # A Service without endpoints refuses: kube-proxy's own rule comes after those by which kube-router lets pods out, and what isn't refused leaves
-# this machine by its default route, where anything may answer.
+# this machine by its default route, where anything may answer. Where packets of pods go is decided when their Service has become an endpoint.
+dead_services=4077 # a routing table
 refuse_dead_services() {
-  local chain
-  for chain in FORWARD OUTPUT; do
-    iptables -I "$chain" -d "$services" -m comment --comment "KUBE-endstate: a Service without endpoints" -j REJECT
-  done
+  ip route replace unreachable default table "$dead_services"
+  ip rule add iif "$bridge" to "$services" lookup "$dead_services" 2>/dev/null || true
 }
 
 # What enforces NetworkPolicies; the bridge doesn't.
@@ -147,6 +146,8 @@ remove_rules() {
   local set
   for set in $(ipset list -name 2>/dev/null | grep -E '^(inet6:)?(KUBE-|kube-router-|TMP-)'); do ipset destroy "$set" 2>/dev/null || true; done
   ip link delete "$bridge" 2>/dev/null || true
+  ip rule del iif "$bridge" to "$services" lookup "$dead_services" 2>/dev/null || true
+  ip route flush table "$dead_services" 2>/dev/null || true
 }
 
 down() {
