@@ -20,17 +20,17 @@
 namespace endstate::cluster {
 namespace {
 
-using reconcile::Code, reconcile::fail, reconcile::Result;
+using reconcile::Code, reconcile::fail, reconcile::FreeBy, reconcile::Result;
 using std::chrono::seconds;
 
 namespace openssl = reconcile::openssl;
-using openssl::Bio, openssl::Certificate, openssl::Deleter, openssl::entry_of, openssl::Key, openssl::no_passphrase,
-    openssl::read_certificate, openssl::read_key, openssl::reader, openssl::text_of, openssl::time_of;
-using Extension = std::unique_ptr<X509_EXTENSION, Deleter<X509_EXTENSION_free>>;
-using Names = std::unique_ptr<GENERAL_NAMES, Deleter<GENERAL_NAMES_free>>;
-using Number = std::unique_ptr<BIGNUM, Deleter<BN_free>>;
-using Store = std::unique_ptr<X509_STORE, Deleter<X509_STORE_free>>;
-using StoreContext = std::unique_ptr<X509_STORE_CTX, Deleter<X509_STORE_CTX_free>>;
+using openssl::Bio, openssl::Certificate, openssl::entry_of, openssl::Key, openssl::no_passphrase, openssl::read_certificate,
+    openssl::read_key, openssl::reader, openssl::text_of, openssl::time_of;
+using Extension = std::unique_ptr<X509_EXTENSION, FreeBy<X509_EXTENSION_free>>;
+using Names = std::unique_ptr<GENERAL_NAMES, FreeBy<GENERAL_NAMES_free>>;
+using Number = std::unique_ptr<BIGNUM, FreeBy<BN_free>>;
+using Store = std::unique_ptr<X509_STORE, FreeBy<X509_STORE_free>>;
+using StoreContext = std::unique_ptr<X509_STORE_CTX, FreeBy<X509_STORE_CTX_free>>;
 
 // OpenSSL's queue of errors belongs to the thread: emptied, so that it speaks of this call only. It never holds key material.
 auto broken(std::string_view what) {

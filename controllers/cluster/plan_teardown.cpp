@@ -10,13 +10,13 @@
 namespace endstate::cluster {
 namespace {
 
+namespace api = v1alpha1;
+
 std::string owner_of(const reconcile::Text& finalizer) {
   // k8s.io/kubernetes pkg/controller/volume/pvcprotection: also pods that have ended count.
   if (finalizer == "kubernetes.io/pvc-protection") return "pods that use it, ended ones too: `kubectl describe` names them, delete those";
   return "whoever owns its finalizer " + finalizer.str();
 }
-
-namespace api = v1alpha1;
 
 bool is_lasting(std::string_view secret) {
   return secret == service_account_suffix ||

@@ -13,15 +13,15 @@
 
 namespace endstate::enrolment {
 
-using reconcile::Code, reconcile::fail, reconcile::Result;
+using reconcile::Code, reconcile::fail, reconcile::FreeBy, reconcile::Result;
 
 namespace {
 
-using reconcile::openssl::Deleter, reconcile::openssl::reader, reconcile::openssl::Request, reconcile::openssl::text_of;
+using reconcile::openssl::reader, reconcile::openssl::Request, reconcile::openssl::text_of;
 
 void free_extensions(STACK_OF(X509_EXTENSION) * all) { sk_X509_EXTENSION_pop_free(all, X509_EXTENSION_free); }
-using Names = std::unique_ptr<GENERAL_NAMES, Deleter<GENERAL_NAMES_free>>;
-using Extensions = std::unique_ptr<STACK_OF(X509_EXTENSION), Deleter<free_extensions>>;
+using Names = std::unique_ptr<GENERAL_NAMES, FreeBy<GENERAL_NAMES_free>>;
+using Extensions = std::unique_ptr<STACK_OF(X509_EXTENSION), FreeBy<free_extensions>>;
 
 void read_subject(const X509_NAME* subject, RequestFacts& out) {
   for (int i = 0; i < X509_NAME_entry_count(subject); ++i) {

@@ -312,6 +312,11 @@ void enqueue_consumer(const api::Host* host, const Enqueue& enqueue) {
   if (host && host->spec.consumer_ref) enqueue({host->spec.consumer_ref->name_space, host->spec.consumer_ref->name});
 }
 
+// A Node is named like its Host.
+void enqueue_machine_on(const View& view, const Text& node, const Enqueue& enqueue) {
+  for (const auto& host : view.by_index<api::Host>("", hosts_by_name, node)) enqueue_consumer(host.get(), enqueue);
+}
+
 void host_changed(const View& view, std::string_view, const void* before, const void* after, const Enqueue& enqueue) {
   const auto* old_host = as<api::Host>(before);
   const auto* new_host = as<api::Host>(after);
@@ -335,13 +340,12 @@ void node_changed(const View& view, std::string_view, const void* before, const 
   const Node& node = *as<Node>(after ? after : before);
   const Key key = key_of(node.metadata.annotations.get(api::annotation::machine));
   if (!key.name.empty()) return enqueue(key);
-  for (const auto& host : view.by_index<api::Host>("", hosts_by_name, node.metadata.name)) enqueue_consumer(host.get(), enqueue);
+  enqueue_machine_on(view, node.metadata.name, enqueue);
 }
 
 void gate_pod_changed(const View& view, std::string_view, const void* before, const void* after, const Enqueue& enqueue) {
   const Text& node = as<GatePod>(after ? after : before)->spec.node_name;
-  if (node.empty()) return;
-  for (const auto& host : view.by_index<api::Host>("", hosts_by_name, node)) enqueue_consumer(host.get(), enqueue);
+  if (!node.empty()) enqueue_machine_on(view, node, enqueue);
 }
 
 // A renewal is nothing new of a machine that is known to be alive: 10,000 hosts renew every minute.

@@ -10,11 +10,10 @@ snapshot_was_before() {
 
 # The disk under one member is emptied while a client writes.
 member_lost() {
-  local volume before
-  before=$(member_ids)
-  volume=$(k get pvc data-three-etcd-1 -o jsonpath='{.spec.volumeName}')
+  local folder before
+  before=$(member_ids) folder=$(volume_of data-three-etcd-1)
   start_prober
-  rm -rf "$RUN_DIR/volumes/${volume#volume-}"/*
+  rm -rf "${folder:?}"/*
   k delete pod three-etcd-1 --grace-period=0 --force >/dev/null 2>&1
   await 300 "a member's data is killed: removed, added as a learner, promoted" made_anew "$before"
   judge "while the member was made anew" 5
@@ -56,8 +55,8 @@ newer_snapshot() { status ".status.controlPlane.etcd.snapshots | any(.time > \"$
 
 # No room for the snapshot before a release: it waits, and says how to go on without; then it goes on.
 skip_snapshot() {
-  local volume folder
-  volume=$(k get pvc three-etcd-snapshots -o jsonpath='{.spec.volumeName}') folder=$RUN_DIR/volumes/${volume#volume-}
+  local folder
+  folder=$(volume_of three-etcd-snapshots)
   dd if=/dev/zero of="$folder/filled" bs=1M 2>/dev/null || true
   release again
   await 120 "no room for the snapshot before a release: it waits, and says so" stalled SnapshotFailed

@@ -23,6 +23,7 @@ await() {
   ok "$(printf '%-78s %6d.%d s' "$what" "$((took / 1000))" "$((took / 100 % 10))")"
 }
 status() { k get clusters.endstate.dev "$business" -o json | jq -er "$1"; }
+volume_of() { printf '%s/volumes/%s' "$RUN_DIR" "$(k get persistentvolumeclaim "$1" -o jsonpath='{.spec.volumeName}' | sed 's/^volume-//')"; } # CLAIM: its folder on this machine
 ready() { status '.metadata.generation == .status.observedGeneration and any(.status.conditions[]; .type == "Ready" and .status == "True")'; }
 released() { [[ $(status '.status.controlPlane.packageVersion') == "$1" ]] && ready; }
 rolled_back() { [[ $(status '.status.controlPlane.rejectedPackageVersion // ""') == "$1" && $(status '.status.history[-1].result') == RolledBack ]] && ready; }

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # A story of e2e/hosted/run.sh: a real host (e2e/hosts) becomes a node of a hosted control plane. To be sourced after world.sh.
-# shellcheck disable=SC2034 # variables of e2e/hosts
+# shellcheck disable=SC2034,SC2030,SC2031 # variables of e2e/hosts, in subshells
 
 real_machine() (
   # Of e2e/hosts: their names are this story's only.
@@ -10,12 +10,13 @@ real_machine() (
   source "$ROOT/e2e/hosts/lib.sh"
   # shellcheck source=e2e/hosts/packages.sh
   source "$ROOT/e2e/hosts/packages.sh"
+  # shellcheck source=e2e/hosts/cluster.sh
+  source "$ROOT/e2e/hosts/cluster.sh"
   # shellcheck source=e2e/hosts/enrol.sh
   source "$ROOT/e2e/hosts/enrol.sh"
   # shellcheck source=e2e/hosts/stories.sh
   source "$ROOT/e2e/hosts/stories.sh"
   shop=http://$net.1:$((PORT_BASE + 95))
-  all_hosts() { echo h1; }
   business=three
   e2e/hosts/build.sh
   mkdir -p "$RUN_DIR/shop"
@@ -28,30 +29,25 @@ real_machine() (
   pause=$(image pause '["/bin/sleep","1000000"]') counter=$(image counter '["/bin/sh"]')
   host_on h1
   enrol h1
-  in_host h1 systemctl enable --now endstate-agent >/dev/null 2>&1
-  k apply -f - >/dev/null <<'YAML'
-apiVersion: endstate.dev/v1alpha1
-kind: Machine
-metadata: {name: real}
-spec:
-  clusterName: three
-  hostName: h1
-  packages:
-  - {name: runtime, versionRef: {name: containerd-old}}
-  - {name: network, versionRef: {name: cni-1.1.1}}
-  - {name: kubelet, versionRef: {name: kubelet-real}}
-YAML
+  start_agent h1
+  machine real three containerd-old kubelet-real
   await 60 "a bare host becomes a schedulable node of a hosted cluster" machine_is Running
   [[ $(b get nodes -o name) == node/h1 ]] || fail "three has not this one node: $(b get nodes)"
   ok "its kubelet is known by a certificate of the hosted cluster: $(in_host h1 cat /var/lib/kubelet/pki/kubelet-client-current.pem | openssl x509 -noout -issuer)"
-  import_to_hosts
+  import_images h1
   kubectl_admin() { b "$@"; } # the pod is of the hosted cluster
   counter_pods
   await 60 "its scheduler and controllers put a pod on it, which counts" in_host h1 test -s /var/lib/e2e/count
-  counter_process >"$RUN_DIR/counter"
+  counter_pids_of h1 >"$RUN_DIR/counter"
 )
 machine_is() { [[ $(k get machines.endstate.dev real -o jsonpath='{.status.phase}') == "$1" ]]; }
-counter_process() { nsenter -t "$(pgrep -P "$(process_pid h1)" | head -n 1)" -m -p -- pgrep -f e2e-counter; }
+counter_process() (
+  # shellcheck source=e2e/hosts/lib.sh
+  source "$ROOT/e2e/hosts/lib.sh"
+  # shellcheck source=e2e/hosts/cluster.sh
+  source "$ROOT/e2e/hosts/cluster.sh"
+  counter_pids_of h1
+)
 
 # By its Lease in the cluster, whose API servers may just be back.
 heard_since() { [[ $(b get leases -n endstate-system -o json | jq -r '[.items[] | select(.metadata.name | startswith("host-")) | .spec.renewTime] | max') > $1 ]]; }

@@ -144,8 +144,10 @@ rotated() { [[ $(issuer) != "$1" ]] && [[ $(k get secret three-etcd -o jsonpath=
 
 deletion() {
   local name
-  for name in one three; do k annotate clusters.endstate.dev $name endstate.dev/delete-protection=Cascading >/dev/null; done # their machines go with them, and first
-  for name in one three; do k delete clusters.endstate.dev "$name" --wait=false >/dev/null; done
+  for name in one three; do
+    k annotate clusters.endstate.dev "$name" endstate.dev/delete-protection=Cascading >/dev/null # its machines go with it, and first
+    k delete clusters.endstate.dev "$name" --wait=false >/dev/null
+  done
   for name in one three; do await 60 "cluster $name deleted, and nothing of it is left" gone "$name"; done
 }
 

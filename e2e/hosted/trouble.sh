@@ -42,9 +42,8 @@ missing_image() {
 
 # The disk under one member of three: it stays down and says so, the others serve, and it comes back by itself when there is room.
 full_disk() {
-  local volume folder
-  volume=$(k get persistentvolumeclaim data-three-etcd-2 -o jsonpath='{.spec.volumeName}')
-  folder=$RUN_DIR/volumes/${volume#volume-}
+  local folder
+  folder=$(volume_of data-three-etcd-2)
   start_prober
   dd if=/dev/zero of="$folder/filled" bs=1M 2>/dev/null || true
   k delete pod three-etcd-2 --grace-period=0 --force >/dev/null 2>&1

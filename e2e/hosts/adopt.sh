@@ -59,41 +59,21 @@ UNIT
 }
 by_hand_files() { (cd "$hosts/h1" && sha256sum usr/local/bin/{containerd,containerd-shim-runc-v2,ctr,kubelet} etc/containerd/config.toml etc/cni/net.d/10-bridge.conflist etc/systemd/system/{containerd,kubelet}.service); }
 node_uid() { kubectl_admin get node h1 -o jsonpath='{.metadata.uid}'; }
-counter_of_h1() { in_host h1 pgrep -f 'e2e-counter' | tr '\n' ' '; }
-adopted_machine() {
-  kubectl_admin apply -f - >/dev/null <<YAML
-apiVersion: endstate.dev/v1alpha1
-kind: Machine
-metadata: {name: adopted, namespace: default}
-spec:
-  clusterName: real
-  hostName: h1
-  packages:
-  - {name: runtime, versionRef: {name: containerd-new}}
-  - {name: network, versionRef: {name: cni-1.1.1}}
-  - {name: kubelet, versionRef: {name: kubelet-$kubelet_new}}
-  readinessGates: [{conditionType: RuntimeReady}, {conditionType: CounterReady}]
-YAML
-}
 adopted_is() { kubectl_admin get machine adopted -o json | jq -e --arg type "$1" --arg reason "$2" 'any(.status.conditions[]; .type == $type and .reason == $reason)' >/dev/null; }
 
 story_adopt() {
   local before files pids_of_h1
-  kubectl_admin delete daemonset counter --ignore-not-found >/dev/null
-  kubectl_admin delete pods -l app=counter --force --grace-period=0 --ignore-not-found >/dev/null 2>&1
+  counters_away
   by_hand
   check "a host that was set up by hand joins the cluster" until_true 90 node_ready True
-  for file in "$pause" "$counter"; do
-    cp "$file" "$hosts/h1/root/image.tar"
-    in_host h1 ctr -n k8s.io images import /root/image.tar >/dev/null
-  done
+  import_images h1
   in_host h1 rm -rf /var/lib/e2e
   counter_label='endstate.dev/readiness-gate: CounterReady' counter_pods
   check "and runs a pod" until_true 60 in_host h1 test -s /var/lib/e2e/count
-  before=$(node_uid) files=$(by_hand_files) pids_of_h1=$(counter_of_h1)
+  before=$(node_uid) files=$(by_hand_files) pids_of_h1=$(counter_pids_of h1)
   enrol h1
-  in_host h1 systemctl enable --now endstate-agent >/dev/null 2>&1
-  adopted_machine
+  start_agent h1
+  machine adopted real containerd-new "kubelet-$kubelet_new" '{conditionType: RuntimeReady}, {conditionType: CounterReady}'
   check "its node isn't taken without its owner's word" until_true 120 adopted_is NodeReady NodeNameTaken
   check "though the packages are installed already" until_true 120 adopted_is PackagesReady Ready
   kubectl_admin annotate node h1 endstate.dev/adopt=true >/dev/null
@@ -102,7 +82,7 @@ story_adopt() {
   check "the gate says which pod speaks for it" case_gate
   case_node() { [[ $(node_uid) == "$before" ]] && kubectl_admin get node h1 -o json | jq -e '.spec.taints == null' >/dev/null; }
   check "the node is the one that it was, and open" case_node
-  case_counter() { echo "before: $pids_of_h1 now: $(counter_of_h1)" && [[ -n $pids_of_h1 && $(counter_of_h1) == "$pids_of_h1" ]] && host_never_skipped h1; }
+  case_counter() { echo "before: $pids_of_h1 now: $(counter_pids_of h1)" && [[ -n $pids_of_h1 && $(counter_pids_of h1) == "$pids_of_h1" ]] && host_never_skipped h1; }
   check "no container of it was harmed" case_counter
   case_own() { in_host h1 sh -c 'systemctl cat kubelet containerd | grep -c "by hand" | grep -x 0 && test -s /var/lib/kubelet/pki/kubelet-client-current.pem'; }
   check "units and credentials are endstate's now" case_own

@@ -36,6 +36,23 @@ ${4:-}
 YAML
 }
 
+# machine NAME CLUSTER CONTAINERD KUBELET [READINESS-GATES]: one by itself, on h1.
+machine() {
+  kubectl_admin apply -f - >/dev/null <<YAML
+apiVersion: endstate.dev/v1alpha1
+kind: Machine
+metadata: {name: $1, namespace: ${namespace:-default}}
+spec:
+  clusterName: $2
+  hostName: h1
+  packages:
+  - {name: runtime, versionRef: {name: $3}}
+  - {name: network, versionRef: {name: cni-1.1.1}}
+  - {name: kubelet, versionRef: {name: $4}}
+  readinessGates: [${5:-}]
+YAML
+}
+
 # --- what can be seen -------------------------------------------------------------------------------------------------------------------------------
 # until_true SECONDS COMMAND...
 until_true() {
@@ -62,6 +79,7 @@ rollout_is() { [[ $(kubectl_admin get machineset workers -o jsonpath='{.status.r
 pods_run() { [[ $(kubectl_admin get pods -n default -l app=counter --field-selector status.phase=Running -o name | wc -l) == "$count" ]]; }
 hosts_free() { [[ $(kubectl_admin get hosts -o json | jq '[.items[] | select(.spec.consumerRef == null and .status.phase == "Ready")] | length') == "$count" ]]; }
 # The counters' processes, by host: their PIDs there.
-counter_pids() { for name in $(all_hosts); do in_host "$name" pgrep -f 'e2e-counter' | sort | tr '\n' ' '; done; }
+counter_pids_of() { in_host "$1" pgrep -f 'e2e-counter' | sort | tr '\n' ' '; }
+counter_pids() { for name in $(all_hosts); do counter_pids_of "$name"; done; }
 counts() { for name in $(all_hosts); do in_host "$name" cat /var/lib/e2e/count; done; }
 unit_pids() { for name in $(all_hosts); do in_host "$name" systemctl show -p MainPID --value "$1"; done; }

@@ -19,6 +19,7 @@ YAML
   printf 'allow-url = ["%s/"]\nlease-seconds = 10\n' "$shop" >"$disk/etc/endstate/agent.conf"
   enrol_again "$name"
 }
+start_agent() { in_host "$1" systemctl enable --now endstate-agent >/dev/null 2>&1; }
 enrol_again() {
   "$BUILD_BIN/kubectl-endstate" --kubeconfig "$RUN_DIR/kubeconfig" --namespace "${namespace:-default}" enrol "$1" --server "$api" |
     in_host "$1" /usr/local/bin/endstate-agent --enrol - --enrol-timeout-seconds 60

@@ -26,7 +26,7 @@ good_set() { machine_set workers containerd-new "kubelet-$kubelet_new" "${agent_
 # --- from bare to nodes ---------------------------------------------------------------------------------------------------------------------------
 story_join() {
   machine_set workers containerd-old "kubelet-$kubelet_old"
-  for name in $(all_hosts); do in_host "$name" systemctl enable --now endstate-agent >/dev/null 2>&1; done
+  for name in $(all_hosts); do start_agent "$name"; done
   check "$count bare hosts become nodes" timed "$count bare hosts become schedulable nodes" until_true 240 running_machines "$count"
   kubectl_admin get nodes -o wide
 }
@@ -47,13 +47,11 @@ story_surface() {
   check "the unit's exposure by systemd's own measure is below 8 (9.6 without its options)" case_exposure
 }
 
-import_to_hosts() {
-  local name file
-  for name in $(all_hosts); do
-    for file in "$pause" "$counter"; do
-      cp "$file" "$hosts/$name/root/image.tar"
-      in_host "$name" ctr -n k8s.io images import /root/image.tar >/dev/null
-    done
+import_images() { # NAME
+  local file
+  for file in "$pause" "$counter"; do
+    cp "$file" "$hosts/$1/root/image.tar"
+    in_host "$1" ctr -n k8s.io images import /root/image.tar >/dev/null
   done
 }
 counter_pods() { # counter_label: one more label of theirs
@@ -77,8 +75,13 @@ spec:
       volumes: [{name: count, hostPath: {path: /var/lib/e2e, type: DirectoryOrCreate}}]
 YAML
 }
+# Their pods, too: Kubernetes collects those of nodes that are gone some time later, and one of them may still be said to run.
+counters_away() {
+  kubectl_admin delete daemonset counter --ignore-not-found >/dev/null
+  kubectl_admin delete pods -l app=counter --force --grace-period=0 --ignore-not-found >/dev/null 2>&1
+}
 story_pods() {
-  import_to_hosts
+  for name in $(all_hosts); do import_images "$name"; done
   counter_pods
   check "pods run on them" timed "a pod on each" until_true 60 pods_run
   pids=$(counter_pids)
@@ -258,13 +261,13 @@ story_delete() { # NAME
 # The second runtime: Debian's crun, with a library of it, as packages of the distribution. The hosts are claimed again for it.
 crun_lines() { printf '      - {name: yajl, versionRef: {name: libyajl2}}\n      - {name: oci, versionRef: {name: crun}}'; }
 story_crun() {
-  # Their pods, too: Kubernetes collects those of nodes that are gone some time later, and one of them may still be said to run.
-  kubectl_admin delete daemonset counter --ignore-not-found >/dev/null
-  kubectl_admin delete pods -l app=counter --force --grace-period=0 --ignore-not-found >/dev/null 2>&1
+  counters_away
   machine_set again containerd-crun "kubelet-$kubelet_new" "$(crun_lines)"
   check "the hosts are claimed again, with crun from Debian's packages" timed "bare hosts become nodes with crun" until_true 240 running_machines "$count"
-  for name in $(all_hosts); do in_host "$name" rm -rf /var/lib/e2e; done
-  import_to_hosts
+  for name in $(all_hosts); do
+    in_host "$name" rm -rf /var/lib/e2e
+    import_images "$name"
+  done
   counter_pods
   check "pods run under it" timed "a pod on each, under crun" until_true 90 pods_run
   case_crun() { in_host h1 sh -c 'ls /run/containerd/runc/k8s.io/*/status'; } # runc has a state.json there

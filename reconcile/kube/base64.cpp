@@ -37,7 +37,7 @@ std::optional<std::string> from_base64(std::string_view text) {
 }
 
 std::optional<std::string> from_base64_lines(std::string_view text) {
-  const std::unique_ptr<EVP_ENCODE_CTX, openssl::Deleter<EVP_ENCODE_CTX_free>> context(EVP_ENCODE_CTX_new());
+  const std::unique_ptr<EVP_ENCODE_CTX, FreeBy<EVP_ENCODE_CTX_free>> context(EVP_ENCODE_CTX_new());
   EVP_DecodeInit(context.get());
   std::string out(text.size() + 64, '\0');
   int size = 0, rest = 0;

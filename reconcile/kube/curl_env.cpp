@@ -21,6 +21,7 @@
 #include <variant>
 #include <vector>
 
+#include "reconcile/base/free_by.hpp"
 #include "reconcile/kube/api_error.hpp"
 #include "reconcile/kube/frames.hpp"
 #include "reconcile/kube/poller.hpp"
@@ -59,13 +60,6 @@ std::chrono::milliseconds until(std::optional<MonoTime> due, std::chrono::millis
   return std::clamp(std::chrono::ceil<std::chrono::milliseconds>(*due - mono_now()), 0ms, at_most);
 }
 
-template <auto F>
-struct FreeBy {  // CURL and CURLM are both void
-  template <class T>
-  void operator()(T* it) const {
-    F(it);
-  }
-};
 using Easy = std::unique_ptr<CURL, FreeBy<curl_easy_cleanup>>;
 using Multi = std::unique_ptr<CURLM, FreeBy<curl_multi_cleanup>>;
 using Headers = std::unique_ptr<curl_slist, FreeBy<curl_slist_free_all>>;

@@ -11,21 +11,15 @@
 #include <string>
 #include <string_view>
 
+#include "reconcile/base/free_by.hpp"
 #include "reconcile/base/time.hpp"
 
 namespace reconcile::openssl {
 
-template <auto Free>
-struct Deleter {
-  template <class T>
-  void operator()(T* p) const {
-    Free(p);
-  }
-};
-using Bio = std::unique_ptr<BIO, Deleter<BIO_free_all>>;
-using Key = std::unique_ptr<EVP_PKEY, Deleter<EVP_PKEY_free>>;
-using Certificate = std::unique_ptr<X509, Deleter<X509_free>>;
-using Request = std::unique_ptr<X509_REQ, Deleter<X509_REQ_free>>;
+using Bio = std::unique_ptr<BIO, FreeBy<BIO_free_all>>;
+using Key = std::unique_ptr<EVP_PKEY, FreeBy<EVP_PKEY_free>>;
+using Certificate = std::unique_ptr<X509, FreeBy<X509_free>>;
+using Request = std::unique_ptr<X509_REQ, FreeBy<X509_REQ_free>>;
 
 // Reads where `text` stands: it must outlive the BIO.
 inline Bio reader(std::string_view text) { return Bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size()))); }

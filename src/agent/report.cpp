@@ -10,8 +10,8 @@ namespace {
 using State = api::PackageState;
 using reconcile::Condition, reconcile::ConditionStatus;
 
-const SlotMemory* memory_of(const Input& in, const Text& slot) {
-  const auto at = in.memory.find(slot.view());
+const SlotMemory* memory_of(const Input& in, std::string_view who) {
+  const auto at = in.memory.find(who);
   return at == in.memory.end() ? nullptr : &at->second;
 }
 
@@ -44,7 +44,7 @@ void of_attempt(api::PackageReport& r, const SlotRecord& record) {
 
 // Not there yet, and nothing of it has been touched.
 void of_preparation(api::PackageReport& r, const Input& in, const TargetSlot& t) {
-  const auto* memory = memory_of(in, t.slot);
+  const auto* memory = memory_of(in, t.slot.view());
   if (memory != nullptr && memory->trouble) {
     const auto& e = *memory->trouble;
     const bool hopeless = e.code == Code::invalid || memory->failures >= fetch_tries;
@@ -126,9 +126,9 @@ void prefetch_condition(const Input& in, Plan& out) {
   if (!wish) return say_it(true, "NothingToPrefetch", "");
   for (const auto& a : in.target.prefetch) {
     if (in.seen.blobs.contains(a.sha256.view())) continue;
-    const auto memory = in.memory.find(prefetch_key(a));
-    if (memory != in.memory.end() && memory->second.trouble)
-      return say_it(false, memory->second.trouble->reason, api::prefetch::note(wish->id, memory->second.trouble->message));
+    const auto* memory = memory_of(in, prefetch_key(a));
+    if (memory != nullptr && memory->trouble)
+      return say_it(false, memory->trouble->reason, api::prefetch::note(wish->id, memory->trouble->message));
     return say_it(false, api::reason::prefetching, api::prefetch::note(wish->id, a.url.view()));
   }
   say_it(true, api::prefetch::condition, wish->id.view());
@@ -238,7 +238,7 @@ void report(const Input& in, Plan& out) {
     r.name = record.slot == machine_files_slot ? Text("machine-files") : record.slot;
     r.actual = actual_of(in, &record);
     say(r, State::applying, reason::removing);
-    const auto* memory = memory_of(in, record.slot);
+    const auto* memory = memory_of(in, record.slot.view());
     if (memory != nullptr && memory->trouble)
       say(r, State::failed, memory->trouble->reason, "can't be removed yet: " + memory->trouble->message);
     out.packages.push_back(std::move(r));
