@@ -225,7 +225,7 @@ class LedgerGuard::Book {
   void answered(Result<void> end) {
     const bool stored = std::exchange(next_, std::nullopt).has_value();
     if (!end) return failed(end.error());
-    auto reply = reconcile::decode<api::GuardLedger>(body_, guard_.pool_);
+    auto reply = reconcile::decode<api::GuardLedger>(body_, guard_.pool_, reconcile::UnknownWords::kept);
     if (!reply)
       return finish(
           reconcile::fail(Code::unavailable, "the GuardLedger of " + cluster_.str() + " can't be read: " + reply.error().message));

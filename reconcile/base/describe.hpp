@@ -13,7 +13,7 @@
 // std::optional<T>    as T                                      nullopt (user-written scalars: no default hides in the type)
 // std::chrono::seconds integer, a field named ...Seconds        never
 // Text, std::string   string                                    empty
-// enum                string, one of names; names[0] may be ""  its name is ""
+// enum                string, one of names; names[0] may be ""  its name is ""; of an unknown word see words.hpp
 // WallTime, MicroTime RFC 3339 string                           the epoch
 // IntOrPercent        integer or "10%"                          never (use optional)
 // Labels              object of strings                         empty
@@ -36,6 +36,7 @@
 
 #include "reconcile/base/text.hpp"
 #include "reconcile/base/time.hpp"
+#include "reconcile/base/words.hpp"
 
 namespace reconcile {
 
@@ -213,10 +214,20 @@ template <class... S>
 consteval auto names(std::string_view doc, S... s) {
   return Names<sizeof...(S)>{doc, {s...}};
 }
-// The text of an enum value, for messages and comparisons.
+// Whether this version knows the word that was read (words.hpp).
 template <class E>
 requires std::is_enum_v<E>
-constexpr std::string_view name_of(E value) { return described<E>.names[static_cast<std::size_t>(value)]; }
+constexpr bool is_known(E value) { return static_cast<std::size_t>(value) < described<E>.names.size(); }
+// The text of an enum value, for messages and comparisons; of a word that isn't known, the word.
+template <class E>
+requires std::is_enum_v<E>
+constexpr std::string_view name_of(E value) {
+  return is_known(value) ? described<E>.names[static_cast<std::size_t>(value)] : unknown_word(static_cast<std::uint8_t>(value));
+}
+template <class T>
+std::string find_unknown_word(const T& object) {
+  return find_unknown_word(type_of<T>, &object);
+}
 
 template <class C>
 consteval Type make_container(Type::Kind kind) {
@@ -266,6 +277,7 @@ consteval Type make_type() {
     return {.kind = K::json, .item = &type_of<typename T::Schema>};
   else if constexpr (std::is_enum_v<T>) {
     static_assert(sizeof(T) == 1, "a described enum is an enum class : std::uint8_t");
+    static_assert(described<T>.names.size() < first_unknown_word, "the values from there on are words that aren't known");
     return {.kind = K::names, .doc = described<T>.doc, .names = described<T>.names};
   } else if constexpr (requires(T t) { t.emplace_back(); })
     return make_container<T>(K::list);

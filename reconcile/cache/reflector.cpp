@@ -149,7 +149,8 @@ void Reflector::reach(std::string_view version) {
 // The list's own metadata comes as the last frame; an object always has a name.
 void Reflector::on_item(std::string_view frame) {
   auto object = store_.kind().make();
-  if (auto read = decode(frame, *store_.kind().type, object.get(), pool_); !read) return on_undecodable(frame, read.error(), false);
+  if (auto read = decode(frame, *store_.kind().type, object.get(), pool_, UnknownWords::kept); !read)
+    return on_undecodable(frame, read.error(), false);
   const ObjectMeta& meta = store_.kind().meta(object.get());
   if (meta.name.empty())
     list_version_ = meta.resource_version.str();
@@ -162,7 +163,7 @@ void Reflector::on_event(std::string_view frame) {
   auto object = store_.kind().make();
   Event event{.object = object.get()};
   ++events_;
-  if (auto read = decode(frame, event_type_, &event, pool_); !read) return on_undecodable(frame, read.error(), true);
+  if (auto read = decode(frame, event_type_, &event, pool_, UnknownWords::kept); !read) return on_undecodable(frame, read.error(), true);
   on_change(event.type, std::move(object));
 }
 

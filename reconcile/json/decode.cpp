@@ -27,7 +27,7 @@ Scratch& scratch() {
 
 class Decoder {
  public:
-  explicit Decoder(Pool& pool) : pool_(pool) {}
+  Decoder(Pool& pool, UnknownWords unknown) : pool_(pool), unknown_(unknown) {}
 
   bool value(Value v, const Type& type, void* out);
   bool object(simdjson::ondemand::object o, const Type& type, void* out);
@@ -62,6 +62,7 @@ class Decoder {
   bool raw(Value v, Json& out);
 
   Pool& pool_;
+  UnknownWords unknown_;
   std::string path_, what_;
 };
 
@@ -102,6 +103,10 @@ bool Decoder::name(Value v, const Type& type, std::uint8_t& out) {
   for (std::size_t i = 0; i < type.names.size(); ++i) {
     if (type.names[i] != text) continue;
     out = static_cast<std::uint8_t>(i);
+    return true;
+  }
+  if (unknown_ == UnknownWords::kept) {
+    out = unknown_word_value(text);
     return true;
   }
   std::string known;
@@ -215,12 +220,12 @@ bool at_end(simdjson::ondemand::document& document) {
 
 }  // namespace
 
-Result<void> decode(std::string_view json, const Type& type, void* out, Pool& pool) {
+Result<void> decode(std::string_view json, const Type& type, void* out, Pool& pool, UnknownWords unknown) {
   if (type.kind != Kind::object) return fail(Code::invalid, "only objects can be decoded on their own");
   auto& [parser, padded] = scratch();
   padded.reserve(json.size() + simdjson::SIMDJSON_PADDING);
   padded.assign(json);
-  Decoder decoder(pool);
+  Decoder decoder(pool, unknown);
   simdjson::ondemand::document document;
   simdjson::ondemand::object root;
   bool good =

@@ -10,13 +10,18 @@
 
 namespace reconcile {
 
+// What a word of an enum means that this version doesn't know. Refused: an error, for what is obeyed to the letter (an agent's orders and
+// journals, what users write into files). Kept: a value that is none of the enum's own (base/words.hpp), for caches: one new word must not
+// make a whole object vanish.
+enum class UnknownWords : std::uint8_t { refused, kept };
+
 // `out` is what the type describes, freshly made (lists are appended to). After an error its content is unspecified.
-Result<void> decode(std::string_view json, const Type& type, void* out, Pool& pool);
+Result<void> decode(std::string_view json, const Type& type, void* out, Pool& pool, UnknownWords unknown = UnknownWords::refused);
 
 template <class T>
-Result<T> decode(std::string_view json, Pool& pool) {
+Result<T> decode(std::string_view json, Pool& pool, UnknownWords unknown = UnknownWords::refused) {
   T value{};
-  if (auto done = decode(json, type_of<T>, &value, pool); !done) return fail(std::move(done.error()));
+  if (auto done = decode(json, type_of<T>, &value, pool, unknown); !done) return fail(std::move(done.error()));
   return value;
 }
 

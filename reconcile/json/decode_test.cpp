@@ -135,6 +135,21 @@ TEST_CASE("strings of every kind", "[json]") {
   CHECK(why(R"({"text":"\u12"})") != "accepted");
 }
 
+TEST_CASE("a word that isn't known is kept where caches read, and written back as it was", "[json]") {
+  Pool pool;
+  const auto kept = [&](std::string_view json) { return decode<Widget>(json, pool, UnknownWords::kept).value(); };
+  const Widget one = kept(R"({"color":"Green","parts":[{"name":"a"}]})");
+  CHECK_FALSE(is_known(one.color));
+  CHECK(name_of(one.color) == "Green");
+  CHECK(one.color != Color::red);
+  CHECK(one.color != Color::blue);
+  CHECK(one.color == kept(R"({"color":"Green"})").color);
+  CHECK(one.color != kept(R"({"color":"Mauve"})").color);
+  CHECK(encode(one).find(R"("color":"Green")") != std::string::npos);
+  CHECK(find_unknown_word(one) == "color: Green");
+  CHECK(find_unknown_word(kept(R"({"color":"Blue"})")).empty());
+}
+
 TEST_CASE("what is wrong is named with its place", "[json]") {
   CHECK(why(R"({"parts":[{"name":"a"},{"count":"3"}]})") == "parts[1].count: expected an integer of 64 bits");
   CHECK(why(R"({"size":9223372036854775808})") == "size: expected an integer of 64 bits");

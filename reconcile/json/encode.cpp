@@ -56,6 +56,11 @@ const T& as(const void* value) {
   return *static_cast<const T*>(value);
 }
 
+std::string_view word(const Type& type, const void* value) {
+  const auto i = as<std::uint8_t>(value);
+  return i < type.names.size() ? type.names[i] : unknown_word(i);
+}
+
 bool absent(const Type& type, const void* value);
 
 // The address of a field of a const object: `at` computes an address and nothing else.
@@ -75,7 +80,7 @@ bool absent(const Type& type, const void* value) {
     case Kind::int_or_percent: return false;
     case Kind::string: return as<std::string>(value).empty();
     case Kind::text: return as<Text>(value).empty();
-    case Kind::names: return type.names[as<std::uint8_t>(value)].empty();
+    case Kind::names: return word(type, value).empty();
     case Kind::time: return as<WallTime>(value) == WallTime{};
     case Kind::micro_time: return as<MicroTime>(value).time == WallTime{};
     case Kind::labels: return as<Labels>(value).empty();
@@ -137,7 +142,7 @@ void encode_to(std::string& out, const Type& type, const void* value) {
     case Kind::seconds: out += std::to_string(as<std::chrono::seconds>(value).count()); break;
     case Kind::string: put_string(out, as<std::string>(value)); break;
     case Kind::text: put_string(out, as<Text>(value)); break;
-    case Kind::names: put_string(out, type.names[as<std::uint8_t>(value)]); break;
+    case Kind::names: put_string(out, word(type, value)); break;
     case Kind::time: put_string(out, format_rfc3339(as<WallTime>(value))); break;
     case Kind::micro_time: put_string(out, format_rfc3339_micro(as<MicroTime>(value).time)); break;
     case Kind::int_or_percent: put_int_or_percent(out, as<IntOrPercent>(value)); break;
