@@ -391,11 +391,58 @@ consteval auto describe(const AddonStatus*) {
                                    {.max_items = max_addon_objects, .atomic = true}));
 }
 
+// Times when the business cluster could not be seen: no deadline, pause or silence of its machines runs through them.
+struct BlindGap {
+  WallTime start_time{}, end_time{};
+  friend bool operator==(const BlindGap&, const BlindGap&) = default;
+};
+consteval auto describe(const BlindGap*) {
+  return object("A time when the cluster could not be seen.",
+                field<&BlindGap::start_time>("startTime", "When it was seen last.", {.required = true}),
+                field<&BlindGap::end_time>("endTime", "When it was seen again; absent: not yet."));
+}
+
+// A lock like Machine.status.operation: what is done to the control plane, by the guard's grant.
+struct ClusterOperation {
+  Text id, type, component;
+  WallTime start_time{}, deadline{};
+  friend bool operator==(const ClusterOperation&, const ClusterOperation&) = default;
+};
+consteval auto describe(const ClusterOperation*) {
+  using S = ClusterOperation;
+  return object("What is being done to the control plane, by the guard's grant.",
+                field<&S::id>("id", "The grant's id.", {.required = true, .min_length = 1, .max_length = 64}),
+                field<&S::type>("type", "What is being done, as budgets name it: ControlPlaneUpdate, ...",
+                                {.required = true, .min_length = 1, .max_length = 63}),
+                field<&S::component>("component", "To which component; absent: to all.", text(63)),
+                field<&S::start_time>("startTime", "When it was granted."),
+                field<&S::deadline>("deadline", "It counts no more after that."));
+}
+
+struct BreakGlassStatus {
+  Text text, by, reason, state;
+  WallTime start_time{}, end_time{};
+  friend bool operator==(const BreakGlassStatus&, const BreakGlassStatus&) = default;
+};
+consteval auto describe(const BreakGlassStatus*) {
+  using S = BreakGlassStatus;
+  return object("The last use of endstate.dev/break-glass. The same text is never accepted twice.",
+                field<&S::text>("text", "The annotation's text.", {.required = true, .min_length = 1, .max_length = 512}),
+                field<&S::by>("by", "Who, as the admission policy checked it.", text(253)),
+                field<&S::reason>("reason", "Why, for people.", text(512)),
+                field<&S::state>("state", "Active, Ended, or Refused.", text(63)),
+                field<&S::start_time>("startTime", "When it was first seen."),
+                field<&S::end_time>("endTime", "When it ends or ended: what it says, at most 4 hours."));
+}
+
 struct ClusterStatus {
   std::optional<std::int64_t> observed_generation;
   ClusterPhase phase{};
   ControlPlaneStatus control_plane;
   std::optional<ClusterMachines> machines;
+  std::vector<BlindGap> blind;
+  std::vector<ClusterOperation> operations;
+  std::optional<BreakGlassStatus> break_glass;
   std::optional<BlockedBy> blocked_by;
   std::vector<AddonStatus> addons;
   std::vector<Release> history;
@@ -409,14 +456,17 @@ consteval auto describe(const ClusterStatus*) {
       field<&S::observed_generation>("observedGeneration", "The metadata.generation that this was made from.", counter),
       field<&S::phase>("phase", "Where it is in its life, for people; loops read the conditions.", {.required = true}),
       field<&S::control_plane>("controlPlane", "What its control plane is."), field<&S::machines>("machines", "Its Machines, counted."),
+      field<&S::blind>("blind", "The last 16 times of 30 s or more when it could not be seen.", {.max_items = 16, .atomic = true}),
+      field<&S::operations>("operations", "What is being done to its control plane now.", list(8, "id")),
+      field<&S::break_glass>("breakGlass", "The last use of endstate.dev/break-glass."),
       field<&S::blocked_by>("blockedBy", "What keeps it from going on; absent: nothing."),
       field<&S::addons>("addons", "Of Hosted: what was brought into it.", list(34, "name")),
       field<&S::history>("history", "The last 20 releases, the newest last.", {.max_items = 20, .atomic = true}),
-      field<&S::conditions>(
-          "conditions",
-          "Its conditions: Ready, Reconciling, Stalled, Connected, MachinesReady; of Hosted: ControlPlaneReady, CertificatesReady, "
-          "EtcdBackedUp, AddonsReady.",
-          condition_list));
+      field<&S::conditions>("conditions",
+                            "Its conditions: Ready, Reconciling, Stalled, Connected, RightsComplete, MachinesReady; of Hosted: "
+                            "ControlPlaneReady, CertificatesReady, "
+                            "EtcdBackedUp, AddonsReady.",
+                            condition_list));
 }
 
 struct Cluster {

@@ -20,6 +20,14 @@ using reconcile::field, reconcile::names, reconcile::object;
 // Bounds. A string's are needed by the API server's cost estimate of CEL rules, and keep objects far from etcd's limit of 1.5 MiB.
 inline constexpr std::string_view dns_subdomain = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";  // RFC 1123
 inline constexpr std::string_view dns_label = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+// Labels and taints as Kubernetes checks them (k8s.io/apimachinery/pkg/util/validation: IsQualifiedName, IsValidLabelValue).
+inline constexpr std::string_view label_value = "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$";
+inline constexpr std::string_view qualified_name =
+    "^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$";
+inline constexpr reconcile::Cel label_keys{
+    "self.all(k, size(k) <= 317 && "
+    "k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",
+    "a label's key is a name of at most 63 letters, digits, '-', '_', '.', perhaps behind a DNS name and '/': example.com/team"};
 inline constexpr std::string_view percent_pattern = "^(100|[1-9]?[0-9])%$";
 inline constexpr std::string_view condition_type_pattern = "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9][-A-Za-z0-9_.]*$";
 inline constexpr Rules object_name{.max_length = 253, .pattern = dns_subdomain};  // the name of another object
@@ -113,9 +121,11 @@ struct NodeTaint {
   friend bool operator==(const NodeTaint&, const NodeTaint&) = default;
 };
 consteval auto describe(const NodeTaint*) {
-  return object("A taint of a Node.", field<&NodeTaint::key>("key", "Its key.", {.required = true, .min_length = 1, .max_length = 317}),
-                field<&NodeTaint::value>("value", "Its value.", text(63)),
-                field<&NodeTaint::effect>("effect", "What happens to pods that don't tolerate it.", {.required = true}))
+  return object(
+             "A taint of a Node.",
+             field<&NodeTaint::key>("key", "Its key.", {.required = true, .min_length = 1, .max_length = 317, .pattern = qualified_name}),
+             field<&NodeTaint::value>("value", "Its value.", {.max_length = 63, .pattern = label_value}),
+             field<&NodeTaint::effect>("effect", "What happens to pods that don't tolerate it.", {.required = true}))
       .check("!self.key.startsWith('endstate.dev/')", "taints endstate.dev/... are endstate's own; choose another key");
 }
 

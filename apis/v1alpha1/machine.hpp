@@ -21,16 +21,24 @@ consteval auto describe(const PackageSlot*) {
 }
 
 struct Deletion {
-  std::optional<std::chrono::seconds> node_drain_timeout, node_deletion_timeout;
+  std::optional<std::chrono::seconds> node_drain_timeout, node_deletion_timeout, node_volume_detach_timeout;
   friend bool operator==(const Deletion&, const Deletion&) = default;
 };
 consteval auto describe(const Deletion*) {
-  return object("Deadlines of taking pods off a machine and of its deletion.",
-                field<&Deletion::node_drain_timeout>("nodeDrainTimeoutSeconds",
-                                                     "Longest drain; past it pods that can't be evicted are left behind. Unset: 600.",
-                                                     duration(1, 604'800)),
-                field<&Deletion::node_deletion_timeout>("nodeDeletionTimeoutSeconds", "Longest try to delete the Node; unset: 300.",
-                                                        duration(1, 86'400)));
+  return object(
+      "Deadlines of taking pods off a machine and of its deletion.",
+      field<&Deletion::node_drain_timeout>("nodeDrainTimeoutSeconds",
+                                           "Longest drain; past it pods that can't be evicted are left behind. Unset: 600.",
+                                           duration(1, 604'800)),
+      field<&Deletion::node_deletion_timeout>("nodeDeletionTimeoutSeconds", "Longest try to delete the Node; unset: 300.",
+                                              duration(1, 86'400)),
+      field<&Deletion::node_volume_detach_timeout>(
+          "nodeVolumeDetachTimeoutSeconds",
+          "Longest wait, after the drain, for volumes that are still attached to the Node; past it the deletion goes on. Unset: 300.",
+          duration(1, 86'400)));
+}
+inline std::chrono::seconds volume_detach_timeout(const Deletion& d) {
+  return d.node_volume_detach_timeout.value_or(std::chrono::seconds(300));
 }
 inline std::chrono::seconds drain_timeout(const Deletion& d) { return d.node_drain_timeout.value_or(std::chrono::seconds(600)); }
 inline std::chrono::seconds node_deletion_timeout(const Deletion& d) { return d.node_deletion_timeout.value_or(std::chrono::seconds(300)); }
@@ -45,11 +53,16 @@ inline constexpr std::string_view labels_doc = "Labels of its Node, kept there."
 inline constexpr std::string_view deletion_doc = "Deadlines of taking pods off and of its deletion.";
 inline constexpr Rules packages{.max_items = 32, .list_key = "name"};
 inline constexpr Rules gates{.max_items = 32, .list_key = "conditionType"};
-inline constexpr Rules taints{.max_items = 16, .atomic = true};
+inline constexpr Rules taints{.max_items = 16,
+                              .atomic = true,
+                              .cel = {{{"self.all(t, self.exists_one(o, o.key == t.key && o.effect == t.effect))",
+                                        "two taints have the same key and effect: keep one of them, as Kubernetes does"}}}};
 inline constexpr Rules labels{
     .max_length = 63,
     .max_properties = 32,
-    .cel = {{{"self.all(k, !k.startsWith('endstate.dev/'))", "labels endstate.dev/... are endstate's own; choose another key"}}}};
+    .pattern = label_value,
+    .cel = {
+        {{"self.all(k, !k.startsWith('endstate.dev/'))", "labels endstate.dev/... are endstate's own; choose another key"}, label_keys}}};
 }  // namespace machine_fields
 
 struct MachineSpec {
@@ -210,6 +223,29 @@ consteval auto describe(const MachinePackageStatus*) {
                 field<&S::attempts>("attempts", "How often the host has tried this version.", counter));
 }
 
+// What endstate set on the Node, so that nothing else is ever taken off it. Kept here and not at the Node, where its kubelet could write.
+struct OwnedTaint {
+  Text key;
+  TaintEffect effect{};
+  friend bool operator==(const OwnedTaint&, const OwnedTaint&) = default;
+};
+consteval auto describe(const OwnedTaint*) {
+  return object("A taint that endstate set.",
+                field<&OwnedTaint::key>("key", "Its key.", {.required = true, .min_length = 1, .max_length = 317}),
+                field<&OwnedTaint::effect>("effect", "Its effect.", {.required = true}));
+}
+struct OwnedNodeParts {
+  std::vector<Text> labels;
+  std::vector<OwnedTaint> taints;
+  friend bool operator==(const OwnedNodeParts&, const OwnedNodeParts&) = default;
+};
+consteval auto describe(const OwnedNodeParts*) {
+  using S = OwnedNodeParts;
+  return object("What endstate set on the Node and takes off it again.",
+                field<&S::labels>("labels", "Keys of labels.", {.max_length = 317, .max_items = 64, .set = true}),
+                field<&S::taints>("taints", "Taints.", {.max_items = 32, .atomic = true}));
+}
+
 struct MachineStatus {
   std::optional<std::int64_t> observed_generation;
   MachinePhase phase{};
@@ -218,6 +254,7 @@ struct MachineStatus {
   std::optional<BlockedBy> blocked_by;
   Text revision;
   std::optional<UidRef> host_ref, node_ref;
+  std::optional<OwnedNodeParts> owned;
   Text failure_domain, boot_id;
   std::int64_t restarts = 0;
   std::vector<MachineAddress> addresses;
@@ -241,6 +278,7 @@ consteval auto describe(const MachineStatus*) {
           text(63)),
       field<&S::host_ref>("hostRef", "The Host that it runs on, in the same namespace."),
       field<&S::node_ref>("nodeRef", "Its Node, in its cluster."),
+      field<&S::owned>("owned", "What endstate set on its Node; absent: nothing yet, or by an older version."),
       field<&S::failure_domain>("failureDomain", "Where its Host stands: <idc>/<rack>.", text(256)),
       field<&S::boot_id>("bootID", "The boot of its Host that it was seen in last.", text(64)),
       field<&S::restarts>("restarts", "How often its Host has rebooted, not asked to, since the machine was given its revision.", counter),
@@ -332,7 +370,11 @@ struct HostSpec {
 consteval auto describe(const HostSpec*) {
   using S = HostSpec;
   return object("What is known of a host, and who has it.",
-                field<&S::address>("address", "The address that it is reached at.", {.required = true, .min_length = 1, .max_length = 253}),
+                field<&S::address>("address", "The address that it is reached at: an IP address or a DNS name.",
+                                   {.required = true,
+                                    .min_length = 1,
+                                    .max_length = 253,
+                                    .pattern = "^([0-9A-Fa-f:.]+|[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*)$"}),
                 field<&S::hardware>("hardware", "What it is and where it stands."),
                 field<&S::driver>("driver", "Who can power-cycle and reinstall it; absent: nobody, only what its agent can do.",
                                   {.max_length = 63, .pattern = dns_label}),
@@ -356,7 +398,7 @@ consteval auto describe(const Agent*) {
 
 inline constexpr Rules capacity_rules{.max_length = 32, .max_properties = 32};
 struct HostStatus {
-  std::optional<std::int64_t> observed_generation;
+  std::optional<std::int64_t> observed_generation, identity;
   HostPhase phase{};
   std::optional<Agent> agent;
   Labels capacity;
@@ -367,6 +409,11 @@ consteval auto describe(const HostStatus*) {
   using S = HostStatus;
   return object(
       "How a host is.", field<&S::observed_generation>("observedGeneration", "The metadata.generation that this was made from.", counter),
+      field<&S::identity>(
+          "identity",
+          "Counts its enrolments: certificates of a lower number have no rights any more. Absent: 0, not enrolled since this "
+          "is counted.",
+          counter),
       field<&S::phase>("phase", "How the host itself is, whoever has it."), field<&S::agent>("agent", "The agent on it."),
       field<&S::capacity>(
           "capacity", "What it has: cpu, memory, pods, as quantities; and endstate.dev/free-disk: bytes that are free where packages go.",
@@ -448,6 +495,7 @@ consteval auto describe(const ResolvedPackage*) {
 struct HostAssignmentSpec {
   AssignmentState state{};
   Text machine_uid, node_name, revision, grant_id;
+  std::optional<std::int64_t> identity;
   std::vector<ResolvedPackage> packages;
   std::vector<PackageFile> files;
   std::vector<HostRequest> requests;
@@ -462,6 +510,8 @@ consteval auto describe(const HostAssignmentSpec*) {
       field<&S::node_name>("nodeName", "The name that its Node registers with.", {.max_length = 63, .pattern = dns_label}),
       field<&S::revision>("revision", "The revision that the packages are.", text(63)),
       field<&S::grant_id>("grantID", "The guard's grant that allowed this.", text(64)),
+      field<&S::identity>("identity",
+                          "The Host's status.identity: an agent with a certificate of another number may not report. Absent: 0.", counter),
       field<&S::packages>("packages", "The packages, in full and in order.", list(32, "name")),
       field<&S::files>("files", "Files of the machine itself, beside those of its packages.", list(32, "path")),
       field<&S::requests>("requests", "What to do once.", list(16, "id")));

@@ -28,7 +28,9 @@ consteval auto describe(const TemplateMeta*) {
           "labels", "Labels; the selector must match them.",
           {.max_length = 63,
            .max_properties = 32,
-           .cel = {{{"self.all(k, !k.startsWith('endstate.dev/'))", "labels endstate.dev/... are endstate's own; choose another key"}}}}),
+           .pattern = label_value,
+           .cel = {{{"self.all(k, !k.startsWith('endstate.dev/'))", "labels endstate.dev/... are endstate's own; choose another key"},
+                    label_keys}}}),
       field<&TemplateMeta::annotations>("annotations", "Annotations.", {.max_length = 4096, .max_properties = 32}));
 }
 
@@ -468,12 +470,26 @@ consteval auto describe(const ChangeRecord*) {
       field<&S::steps>("steps", "Its steps.", {.max_items = 20, .atomic = true}));
 }
 
+// A word that was carried out isn't carried out again when Git puts it back (as Flux' status.lastHandledReconcileAt).
+struct HandledWords {
+  Text promote, reject, retry;
+  friend bool operator==(const HandledWords&, const HandledWords&) = default;
+};
+consteval auto describe(const HandledWords*) {
+  using S = HandledWords;
+  return object("The texts of one-shot annotations that were carried out last: the same text again is ignored.",
+                field<&S::promote>("promote", "Of endstate.dev/promote.", text(253)),
+                field<&S::reject>("reject", "Of endstate.dev/reject.", text(253)),
+                field<&S::retry>("retry", "Of endstate.dev/retry; <revision>@<anything> makes a new word.", text(253)));
+}
+
 struct MachineSetStatus {
   std::optional<std::int64_t> observed_generation;
   std::int64_t replicas = 0, ready_replicas = 0, available_replicas = 0, up_to_date_replicas = 0;
   Text current_revision, update_revision;
   std::vector<RejectedRevision> rejected_revisions;
   std::optional<RolloutStatus> rollout;
+  HandledWords handled;
   Text selector;
   std::vector<ChangeRecord> history;
   std::vector<Condition> conditions;
@@ -491,10 +507,12 @@ consteval auto describe(const MachineSetStatus*) {
       field<&S::update_revision>("updateRevision", "The revision of the template.", text(63)),
       field<&S::rejected_revisions>("rejectedRevisions", "Revisions that failed, the newest last; at most 20.", list(20, "revision")),
       field<&S::rollout>("rollout", "The rollout that is under way, or the last one."),
+      field<&S::handled>("handled", "One-shot annotations that were carried out."),
       field<&S::selector>("selector", "The selector as text, for the scale subresource.", text(4096)),
       field<&S::history>("history", "The last 20 changes, the newest last.", {.max_items = 20, .atomic = true}),
       field<&S::conditions>("conditions",
-                            "Its conditions: Ready, Reconciling, Stalled, Available, RollingOut, ScalingUp, ScalingDown, UpToDate.",
+                            "Its conditions: Ready, Reconciling, Stalled, Available, RollingOut, ScalingUp, ScalingDown, UpToDate, "
+                            "ReplicaFailure.",
                             condition_list));
 }
 

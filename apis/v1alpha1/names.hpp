@@ -45,7 +45,14 @@ inline constexpr std::string_view probe_attempt = "endstate.dev/probe-attempt"; 
 inline constexpr std::string_view owned = "endstate.dev/owned";              // Node: JSON of the labels and taints that endstate set on it
 inline constexpr std::string_view machine = "endstate.dev/machine";          // Node: <namespace>/<name> of its Machine
 inline constexpr std::string_view machine_uid = "endstate.dev/machine-uid";  // Node: uid of its Machine
-inline constexpr std::string_view adopt = "endstate.dev/adopt";              // Node that endstate didn't make: "true" hands it over
+// Machine: the uid of a Node that endstate didn't make, which it takes over.
+inline constexpr std::string_view adopt_node = "endstate.dev/adopt-node";
+// Node that endstate didn't make: counts no more, since kubelets may write it; a Machine's adopt-node says it.
+inline constexpr std::string_view adopt = "endstate.dev/adopt";
+inline constexpr std::string_view grant = "endstate.dev/grant";              // Host that is claimed: id of the guard's grant for that
+inline constexpr std::string_view rollback_to = "endstate.dev/rollback-to";  // Machine: the revision that its set takes it back to
+// Cluster: "until=<RFC 3339> by=<user> reason=<text>": schedules, windows, breakers and maxConcurrent hold nothing until then.
+inline constexpr std::string_view break_glass = "endstate.dev/break-glass";
 // Children of a Hosted Cluster: the ClusterPackageVersion that a workload is of; of pods: the CAs that they started with; of a kubeconfig's
 // Secret: where it leads to. Cluster: a CA that is to be replaced (ca, etcd, proxy), one-shot.
 inline constexpr std::string_view package_version = "endstate.dev/package-version";
@@ -80,7 +87,8 @@ namespace finalizer {
 inline constexpr std::string_view machine = "endstate.dev/machine";
 inline constexpr std::string_view cluster = "endstate.dev/cluster";
 inline constexpr std::string_view machine_set = "endstate.dev/machine-set";
-inline constexpr std::string_view in_use = "endstate.dev/in-use";  // package versions
+inline constexpr std::string_view in_use = "endstate.dev/in-use";    // package versions
+inline constexpr std::string_view claimed = "endstate.dev/claimed";  // Host, while a Machine has it
 }  // namespace finalizer
 
 namespace condition {
@@ -99,11 +107,13 @@ inline constexpr std::string_view machines_ready = "MachinesReady";
 inline constexpr std::string_view certificates_ready = "CertificatesReady";
 inline constexpr std::string_view addons_ready = "AddonsReady";
 inline constexpr std::string_view etcd_backed_up = "EtcdBackedUp";
+inline constexpr std::string_view rights_complete = "RightsComplete";  // of its connection: endstate may do there what it must
 // MachineSet.
 inline constexpr std::string_view rolling_out = "RollingOut";
 inline constexpr std::string_view scaling_up = "ScalingUp";
 inline constexpr std::string_view scaling_down = "ScalingDown";
 inline constexpr std::string_view up_to_date = "UpToDate";
+inline constexpr std::string_view replica_failure = "ReplicaFailure";  // a Machine can't be made or deleted, as a ReplicaSet says it
 // Machine.
 inline constexpr std::string_view host_claimed = "HostClaimed";
 inline constexpr std::string_view packages_ready = "PackagesReady";
@@ -142,6 +152,15 @@ inline constexpr std::string_view invalid_spec = "InvalidSpec";
 inline constexpr std::string_view connected = "Connected";
 inline constexpr std::string_view connecting = "Connecting";
 inline constexpr std::string_view connection_lost = "ConnectionLost";
+inline constexpr std::string_view waiting_for_connection = "WaitingForConnection";  // its cluster can't be seen: nothing is changed there
+inline constexpr std::string_view too_many_objects = "TooManyObjects";              // its API server sends more than a cluster can have
+inline constexpr std::string_view rights_complete = "RightsComplete";
+inline constexpr std::string_view rights_missing = "RightsMissing";
+inline constexpr std::string_view agents_not_isolated = "AgentsNotIsolated";  // it lacks the policy that keeps agents apart
+inline constexpr std::string_view clock_jump = "ClockJump";                   // of an event: the operator's clock was moved
+inline constexpr std::string_view break_glass = "BreakGlass";                 // budgets don't hold, by a person's word
+inline constexpr std::string_view break_glass_ended = "BreakGlassEnded";
+inline constexpr std::string_view break_glass_refused = "BreakGlassRefused";
 inline constexpr std::string_view machines_remain = "MachinesRemain";
 inline constexpr std::string_view secret_not_usable = "SecretNotUsable";
 // Keys of a Hosted cluster that are never made anew: CAs, and what service accounts' tokens are signed with.
@@ -185,6 +204,13 @@ inline constexpr std::string_view rejected_by_user = "RejectedByUser";
 inline constexpr std::string_view promotion_timed_out = "PromotionTimedOut";
 inline constexpr std::string_view promotion_ignored = "PromotionIgnored";  // of a Warning event: it asked for what isn't there
 inline constexpr std::string_view rejection_ignored = "RejectionIgnored";  // the same
+inline constexpr std::string_view retry_ignored = "RetryIgnored";          // the same: the word was carried out once already
+inline constexpr std::string_view failed_create = "FailedCreate";          // the API server refuses a Machine
+inline constexpr std::string_view failed_delete = "FailedDelete";          // the same, of a deletion
+inline constexpr std::string_view successful_create = "SuccessfulCreate";  // of events, as ReplicaSets tell it
+inline constexpr std::string_view successful_delete = "SuccessfulDelete";
+inline constexpr std::string_view adopted = "Adopted";                   // of an event: a Machine without an owner became the set's
+inline constexpr std::string_view too_many_to_adopt = "TooManyToAdopt";  // more such Machines than replicas: none is taken
 inline constexpr std::string_view rollback_too_large = "RollbackTooLarge";
 inline constexpr std::string_view analyzing = "Analyzing";
 inline constexpr std::string_view analysis_failed = "AnalysisFailed";
@@ -227,6 +253,10 @@ inline constexpr std::string_view drained = "Drained";
 inline constexpr std::string_view drain_blocked = "DrainBlocked";
 inline constexpr std::string_view drain_timed_out = "DrainTimedOut";
 inline constexpr std::string_view drain_skipped = "DrainSkipped";
+inline constexpr std::string_view eviction_refused = "EvictionRefused";  // for another cause than a budget for pods
+inline constexpr std::string_view pods_come_back = "PodsComeBack";       // pods that tolerate everything: left on the node
+inline constexpr std::string_view volumes_attached = "VolumesAttached";  // the host isn't given back before they are detached
+inline constexpr std::string_view node_refused = "NodeRefused";          // the API server refuses labels or taints of the Node
 inline constexpr std::string_view delete_forced = "DeleteForced";
 inline constexpr std::string_view waiting_for_hook = "WaitingForHook";
 inline constexpr std::string_view machine_timed_out = "MachineTimedOut";
@@ -267,6 +297,8 @@ inline constexpr std::string_view ledger_edited = "LedgerEdited";  // its digest
 inline constexpr std::string_view ledger_old = "LedgerOld";        // a copy from before what has been done since
 inline constexpr std::string_view ledger_full = "LedgerFull";
 inline constexpr std::string_view caches_not_synced = "CachesNotSynced";
+inline constexpr std::string_view budget_unreadable = "BudgetUnreadable";  // this version can't read a ChangeBudget: it may say no
+inline constexpr std::string_view budget_too_wide = "BudgetTooWide";       // its windows times the failure domains are too many to count
 }  // namespace reason
 
 // Operation names as budgets know them (PermitRequest::operation, ChangeBudget limits' operations).

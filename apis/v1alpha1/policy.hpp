@@ -373,14 +373,59 @@ consteval auto describe(const LedgerDistrust*) {
                 field<&S::time>("time", "When its windows were filled.", {.required = true}));
 }
 
+// Windows of scope FailureDomain, all domains of one limit and duration together: a big cluster has some hundred domains.
+struct LedgerDomainWindows {
+  Text budget, limit;
+  std::chrono::seconds duration{};
+  WallTime start{};
+  Text counts{};
+  friend bool operator==(const LedgerDomainWindows&, const LedgerDomainWindows&) = default;
+};
+consteval auto describe(const LedgerDomainWindows*) {
+  using S = LedgerDomainWindows;
+  return object("The windows of all failure domains, of one limit and duration: 12 buckets each.",
+                field<&S::budget>("budget", "The ChangeBudget.", {.required = true, .min_length = 1, .max_length = 63}),
+                field<&S::limit>("limit", "Its limit.", {.required = true, .min_length = 1, .max_length = 63}),
+                field<&S::duration>("durationSeconds", "The length of the window.", {.required = true, .minimum = 1}),
+                field<&S::start>("start", "When the first bucket begins."),
+                field<&S::counts>("counts", "What was begun, by place in status.domains and bucket, packed and in base64.", text(65'536)));
+}
+struct LedgerChecks {
+  Text budget;
+  std::vector<CheckStatus> checks;
+  friend bool operator==(const LedgerChecks&, const LedgerChecks&) = default;
+};
+consteval auto describe(const LedgerChecks*) {
+  using S = LedgerChecks;
+  return object("How a budget's breaker.checks stand for this cluster.",
+                field<&S::budget>("budget", "The ChangeBudget.", {.required = true, .min_length = 1, .max_length = 63}),
+                field<&S::checks>("checks", "Each check; the guard decides by them.", list(16, "name")));
+}
+// What the writer's caches had reached: a successor decides only when its own have, too.
+struct LedgerSeen {
+  Text machines, hosts, clusters;
+  friend bool operator==(const LedgerSeen&, const LedgerSeen&) = default;
+};
+consteval auto describe(const LedgerSeen*) {
+  using S = LedgerSeen;
+  return object("The highest resourceVersion of an object of each kind that the writer had seen when it decided.",
+                field<&S::machines>("machines", "Of Machines.", text(64)), field<&S::hosts>("hosts", "Of Hosts.", text(64)),
+                field<&S::clusters>("clusters", "Of Clusters.", text(64)));
+}
+
 struct GuardLedgerStatus {
   std::int64_t generation = 0;
   WallTime time{};
   Text digest;
   std::optional<LedgerDistrust> distrusted;
   std::vector<LedgerWindow> windows;
+  std::vector<Text> domains;
+  std::vector<LedgerDomainWindows> domain_windows;
   std::vector<LedgerGrant> grants;
+  Text open;
+  LedgerSeen seen;
   std::vector<LedgerBreaker> breakers;
+  std::vector<LedgerChecks> checks;
   friend bool operator==(const GuardLedgerStatus&, const GuardLedgerStatus&) = default;
 };
 consteval auto describe(const GuardLedgerStatus*) {
@@ -391,8 +436,20 @@ consteval auto describe(const GuardLedgerStatus*) {
       field<&S::digest>("digest", "Of all the rest: an edit by hand is told by it, and makes all windows count as full.", text(64)),
       field<&S::distrusted>("distrusted", "The last time that it was found missing, edited or old; absent: never."),
       field<&S::windows>("windows", "What was begun, by window.", {.max_items = 1024, .atomic = true}),
-      field<&S::grants>("grants", "What is under way.", {.max_items = 3000, .atomic = true}),
-      field<&S::breakers>("breakers", "The breakers.", list(64, "budget")));
+      field<&S::domains>("domains", "The failure domains that domainWindows counts, in its order.",
+                         {.max_length = 256, .max_items = 3000, .atomic = true}),
+      field<&S::domain_windows>("domainWindows", "What was begun, by window of scope FailureDomain.", {.max_items = 64, .atomic = true}),
+      field<&S::grants>(
+          "grants",
+          "Permits whose operation isn't seen yet; what is seen is known from Machines, Hosts and the Cluster. At most 500 are "
+          "written.",
+          {.max_items = 3000, .atomic = true}),
+      field<&S::open>("open",
+                      "What is under way and whose end isn't counted yet, where a budget has breaker.failures: short ids, in base64.",
+                      text(32'768)),
+      field<&S::seen>("seen", "What the writer had seen when it decided."),
+      field<&S::breakers>("breakers", "The breakers.", list(64, "budget")),
+      field<&S::checks>("checks", "How breaker.checks stand.", list(64, "budget")));
 }
 
 struct GuardLedger {

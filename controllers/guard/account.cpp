@@ -151,7 +151,7 @@ void Account::count_availability() {
 }
 
 bool Account::costs_availability(const reconcile::PermitRequest& request) const {
-  if (request.already_unavailable || out_of_service_.contains(request.subject_uid.view())) return false;
+  if (out_of_service_.contains(request.subject_uid.view())) return false;
   const auto it = by_uid_.find(request.subject_uid.view());
   return it != by_uid_.end() && !it->second->metadata.deleting() && was_in_service(*it->second);
 }

@@ -61,15 +61,13 @@ struct World {
     return l;
   }
   PermitRequest ask(const api::Machine& m, std::string_view operation = api::operation::machine_update, std::int64_t attempt = 0) const {
-    const auto* ready = reconcile::find_condition(m.status.conditions, "Ready");
     return {.cluster = {"prod", "hz"},
             .operation = operation,
             .subject = m.metadata.key(),
             .subject_uid = m.metadata.uid,
             .revision = "r2",
             .attempt = attempt,
-            .domain = m.status.failure_domain,
-            .already_unavailable = !m.status.node_ref || ready->status != ConditionStatus::true_};
+            .domain = m.status.failure_domain};
   }
   // Decides and stores.
   std::vector<reconcile::Verdict> decide(const std::vector<PermitRequest>& requests) {

@@ -162,7 +162,6 @@ TEST_CASE("the guard is asked before a host is told anything, and its refusal is
   w.guard = [&](const reconcile::PermitRequest& r) -> reconcile::Verdict {
     ++asked;
     CHECK(r.operation == "MachineCreate");
-    CHECK(r.already_unavailable);
     if (open) return reconcile::Granted{r.id()};
     return reconcile::Refused{.kind = "ChangeBudget", .name = "b", .reason = "WindowFull", .message = "full", .retry_after = 5s};
   };
@@ -185,7 +184,6 @@ TEST_CASE_METHOD(Ready, "an update without disruption: lock, assign, wait, unloc
   CHECK(locked->status.operation->type == api::OperationType::update);
   CHECK(locked->status.operation->id == granted.front().id());
   CHECK(granted.front().operation == "MachineUpdate");
-  CHECK_FALSE(granted.front().already_unavailable);
   CHECK(locked->status.phase == api::MachinePhase::updating);
   CHECK_FALSE(is_available(*locked));
   CHECK(locked->status.revision == "rev1");
@@ -316,7 +314,6 @@ TEST_CASE_METHOD(Ready, "a package that fails: Failed, named; the wish goes back
   SECTION("its set takes it back") {
     want("m1", "k-1", "rev1");
     REQUIRE(settle([&] { return running("m1", "rev1"); }, 30));
-    CHECK(granted.back().already_unavailable);
     CHECK(node_of("m1")->spec.taints.empty());
     CHECK(m("m1")->status.last_operation->result == api::OperationResult::succeeded);
   }
@@ -391,7 +388,6 @@ TEST_CASE_METHOD(Ready, "a gate turns False: closed by a grant after a while, op
   for (int i = 0; i < 20; ++i) step();
   REQUIRE(granted.size() == 1);
   CHECK(granted[0].operation == "CloseScheduling");
-  CHECK(granted[0].already_unavailable);
   CHECK(has_taint(*node_of("m1"), "endstate.dev/not-ready"));
   CHECK(m("m1")->status.phase == api::MachinePhase::running);
   its_host().node_ready = true;
@@ -656,7 +652,6 @@ TEST_CASE_METHOD(Ready, "a Machine is deleted: drained, released, wiped, freed")
   step();
   CHECK(m("m1")->status.operation->type == api::OperationType::delete_);
   CHECK(granted.back().operation == "MachineDelete");
-  CHECK_FALSE(granted.back().already_unavailable);
   REQUIRE(settle([&] { return !m("m1"); }, 40));
   CHECK_FALSE(last_plan.status);  // nothing is written to what is gone
   CHECK_FALSE(get<Pod>("p1"));
@@ -673,7 +668,6 @@ TEST_CASE_METHOD(Ready, "a Machine is deleted: drained, released, wiped, freed")
 TEST_CASE_METHOD(Ready, "a deletion that is refused goes on serving, and its next request still costs availability") {
   bool open = false;
   guard = [&](const reconcile::PermitRequest& r) -> reconcile::Verdict {
-    if (granted.empty()) CHECK_FALSE(r.already_unavailable);  // later it is asked for again: the same grant
     if (open) return reconcile::Granted{r.id()};
     return reconcile::Refused{
         .kind = "ChangeBudget", .name = "b", .reason = "MaxUnavailable", .message = "m", .retry_after = std::chrono::seconds(3)};
@@ -754,7 +748,6 @@ TEST_CASE_METHOD(Ready, "hooks and exclusions hold or shorten a deletion") {
     CHECK(m("m2")->status.phase == api::MachinePhase::failed);
     remove("m2");
     CHECK(settle([&] { return !m("m2"); }, 20));
-    CHECK(granted.back().already_unavailable);
   }
   SECTION("nothing was done yet: no grant is needed") {
     granted.clear();

@@ -65,7 +65,6 @@ reconcile::PermitRequest Pass::request(std::string_view operation, std::string_v
           .revision = to_revision,
           .attempt = attempt,
           .domain = in.host ? Text(api::failure_domain(in.host->spec.hardware)) : status.failure_domain,
-          .already_unavailable = !was_in_service(machine) || !is_available(machine),
           .begins = now,
           .lasts = timeout() + drain_timeout(machine.spec.deletion) + std::chrono::seconds(600)};
 }

@@ -182,7 +182,6 @@ reconcile::Plan plan_remains(const std::vector<Remains>& remains, WallTime now) 
                                           .operation = api::operation::machine_delete,
                                           .subject = {r.name_space, r.assignment->spec.node_name},
                                           .subject_uid = r.assignment->spec.machine_uid,
-                                          .already_unavailable = true,
                                           .lasts = std::chrono::seconds(60)};
     const auto remove = [&](const reconcile::Kind& kind, const reconcile::ObjectMeta& meta) {
       Action a{.verb = Verb::remove, .kind = &kind, .cluster = r.connection, .name_space = meta.name_space, .name = meta.name};

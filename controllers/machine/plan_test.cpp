@@ -142,7 +142,6 @@ TEST_CASE("a lock is a guarded write by compare-and-swap, before what it permits
   REQUIRE(out.permit);
   CHECK(out.permit->operation == "MachineUpdate");
   CHECK(out.permit->revision == "rev2");
-  CHECK_FALSE(out.permit->already_unavailable);
   CHECK_FALSE(out.status);  // the lock carries it
   REQUIRE(out.actions.size() == 2);
   const Action& lock = out.actions[0];

@@ -361,7 +361,6 @@ reconcile::PermitRequest PreviewWorld::request_of(const Item& item) const {
           .revision = revision,
           .attempt = again ? last->attempt + 1 : 0,
           .domain = m.status.failure_domain,
-          .already_unavailable = !was_in_service(m) || !is_available(m),
           .lasts = api::machine_timeout(set.spec.rollout) + api::drain_timeout(m.spec.deletion) + seconds(600)};
 }
 

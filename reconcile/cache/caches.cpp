@@ -152,6 +152,22 @@ MonoTime Caches::seen_any(std::string_view cluster, const Kind& kind, std::strin
   return entry ? entry->store.seen(name_space, name) : MonoTime::min();
 }
 
+Sight Caches::sight(std::string_view cluster) const {
+  const auto now = env_.now();
+  Sight out{.seen = !entries_.empty() && synced(cluster)};
+  if (!out.seen) out.why = "not everything has been read";
+  for (const auto& [slot, e] : entries_) {
+    if (e->cluster != cluster) continue;
+    const auto lag = lag_any(cluster, e->store.kind());
+    if (lag <= std::chrono::nanoseconds(0)) continue;
+    const auto contact = std::chrono::floor<std::chrono::microseconds>(now.wall - lag);
+    if (out.seen || contact < out.since) out.since = contact;
+    out.seen = false;
+    out.why = e->reflector.last_error();
+  }
+  return out;
+}
+
 std::chrono::nanoseconds Caches::lag_any(std::string_view cluster, const Kind& kind) const {
   const auto now = env_.now().mono;
   std::chrono::nanoseconds lag{0};

@@ -80,6 +80,7 @@ class Caches final : public View {
     return get_any(cluster, kind, name_space, name);
   }
   std::vector<Ref<void>> all(std::string_view cluster, const Kind& kind) const { return list_any(cluster, kind, {}); }
+  Sight sight(std::string_view cluster) const override;
   std::vector<WatchState> states() const;
   bool synced(std::string_view cluster) const;  // all that is watched there
   bool synced(std::string_view cluster, const Kind& kind) const { return synced_any(cluster, kind); }

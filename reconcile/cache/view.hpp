@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "reconcile/cache/sight.hpp"
 #include "reconcile/kube/kind.hpp"
 
 namespace reconcile {
@@ -52,6 +53,8 @@ class View {
   MonoTime seen(std::string_view cluster, std::string_view name_space, std::string_view name) const {
     return seen_any(cluster, kind_of<T>, name_space, name);
   }
+  // Whether that cluster can be seen now.
+  virtual Sight sight(std::string_view /*cluster*/) const { return {.seen = true}; }
   // For how long the watch of that kind has been without contact; 0: it is live. Our own lag must be discounted before anything is
   // judged silent.
   template <class T>

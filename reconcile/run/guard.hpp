@@ -21,8 +21,9 @@ struct PermitRequest {
   Text subject_uid{};
   Text revision{};  // what it moves to; empty where there is none
   std::int64_t attempt = 0;
-  Text domain{};                     // failure domain; empty: none known
-  bool already_unavailable = false;  // costs no availability, still counts for rate and concurrency
+  Text domain{};        // failure domain; empty: none known
+  Text component{};     // of a control plane: which part; empty: the subject is a machine, or all of it
+  bool forced = false;  // a person's word that it must be done unseen (endstate.dev/force-delete)
   // What will stand as the time when it began: limits over time count it there, however long the guard takes. Zero: when it is granted.
   WallTime begins{};
   std::chrono::seconds lasts{3600};  // an unreturned grant ends after this

@@ -79,12 +79,16 @@ struct Query {
   const Resource* resource = nullptr;                 // null: `path`
   std::string name_space{}, name{}, query{}, path{};  // an empty name lists
   std::chrono::milliseconds max_age{1'000};           // an answer that is younger is used again
+  // Of a list: each item is decoded at once into that kind's record (Fact::items), page by page, and its text is dropped: the pods of a
+  // node are hundreds of KiB as they are sent. Null: the text as it came (Fact::body).
+  const Kind* items = nullptr;
   std::optional<HttpQuery> http{};  // instead of the API: cluster, resource and what follows are not looked at. The key doesn't wait for
                                     // the answer (a server may be slow); it comes to the pass after it.
 };
 struct Fact {
   MonoTime at{};
   Result<std::string> body = std::string();  // get: the object; list: {"items":[...]} (≤ 4 MiB, else Code::invalid); http: what came
+  std::vector<Ref<void>> items{};            // of a query with `items`; then `body` is empty, or the error
   WallTime time{};                           // the same moment as `at`, for what is stored
   int status = 0;                            // http: of the answer; 0: none came, and body is the error (never with a token in it)
   std::size_t question = 0;                  // the runtime's: a hash of what was asked; another question under the same id drops it
