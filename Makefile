@@ -1,6 +1,6 @@
 # The front door. Every target is one script, which says in its head what it takes from the environment; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build up down demo test chaos e2e e2e-hosts bench bench-load image lint format generate
+.PHONY: help setup build up down demo test chaos trouble e2e e2e-hosts bench bench-load image lint format generate
 export SIM_HOSTS E2E_HOSTS E2E_LANES ENDSTATE_KUBECONFIG ENDSTATE_KUBE_BIN_DIR
 
 help: ## this list
@@ -30,6 +30,10 @@ test: ## unit tests, and integration tests on a real API server of their own
 chaos: ## kill the operator CHAOS_KILLS=50 times in the middle of rollouts; an outside recorder proves that no limit was exceeded
 	@hack/setup.sh --without-helm
 	@e2e/chaos/run.sh
+
+trouble: ## what holds when endstate is blind, crowded, lied to or asked to let go; TROUBLE_STORIES="killed ledger"
+	@hack/setup.sh --without-helm
+	@e2e/trouble/run.sh
 
 e2e: ## stories on a real API server with E2E_HOSTS=1000 simulated hosts; E2E_LANES="rollouts hosted"
 	@hack/setup.sh --without-helm

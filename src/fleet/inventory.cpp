@@ -34,7 +34,7 @@ HostFacts host_facts(const Inventory& inventory, std::uint32_t index) {
   HostFacts f;
   f.index = index;
   f.name_space = inventory.name_space;
-  f.name = "host-" + padded(number, 4);
+  f.name = inventory.prefix + padded(number, 4);
   f.address = "10.0." + std::to_string(number >> 8U) + "." + std::to_string(number & 0xffU);
   f.idc = std::string("idc-") + static_cast<char>('a' + rack * 3 / std::max<std::uint32_t>(racks, 3));
   f.rack = "rack-" + padded(rack + 1, 2);

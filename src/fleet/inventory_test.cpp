@@ -27,6 +27,9 @@ TEST_CASE("a host is the same machine in every run, and no two are alike") {
   CHECK(racks.size() == 10);
   for (const auto& [rack, count] : racks) CHECK(count == max_hosts / 10);
   CHECK(host_facts(inventory, 0).name == "host-0001");
+  auto other = inventory;
+  other.prefix = "far-";
+  CHECK(host_facts(other, 0).name == "far-0001");
   CHECK(host_facts(inventory, 41).serial_number == host_facts(inventory, 41).serial_number);
   CHECK(host_facts({.seed = 2}, 41).serial_number != host_facts({.seed = 1}, 41).serial_number);
 }
