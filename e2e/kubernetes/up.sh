@@ -4,6 +4,7 @@
 #   RUN_DIR     where it lives (default .run): pki/, etcd/, kubeconfig (administrator), audit.log, NAME.pid, NAME.log
 #   PORT_BASE   etcd +379 and +380, kube-apiserver +443, kube-controller-manager +257, kube-scheduler +259 (default 16000)
 #   MORE_CONTROLLERS  of kube-controller-manager, beside those that endstate needs; blank-separated
+#   AUDIT_POLICY  what of requests goes into audit.log (default: e2e/kubernetes/audit-policy.yaml)
 #   POD_GATEWAY  an address at which pods reach the API server: the Service `kubernetes` leads there. Who sets it forwards it to loopback. Default: none
 #   COMPONENTS  what to start (default "etcd apiserver controller-manager scheduler"); "etcd apiserver" is enough for most tests
 #
@@ -46,7 +47,7 @@ start_apiserver() {
     --authorization-mode=Node,RBAC --enable-bootstrap-token-auth=true --service-cluster-ip-range=10.96.0.0/16 --allow-privileged=true \
     --kubelet-client-certificate="$PKI/admin.crt" --kubelet-client-key="$PKI/admin.key" --kubelet-preferred-address-types=InternalIP \
     --max-requests-inflight=4000 --max-mutating-requests-inflight=2000 --shutdown-watch-termination-grace-period=1s \
-    --audit-policy-file="$ROOT/e2e/kubernetes/audit-policy.yaml" --audit-log-path="$RUN_DIR/audit.log" --audit-log-mode=blocking \
+    --audit-policy-file="${AUDIT_POLICY:-$ROOT/e2e/kubernetes/audit-policy.yaml}" --audit-log-path="$RUN_DIR/audit.log" --audit-log-mode=blocking \
     --audit-log-maxsize=200 --audit-log-maxbackup=4 --audit-log-maxage=7
   await_process apiserver 90 curl -sf --max-time 5 --cacert "$PKI/ca.crt" --cert "$PKI/admin.crt" --key "$PKI/admin.key" "$server/readyz"
 }
