@@ -32,12 +32,13 @@ TEST_CASE("an edit replaces lists as a whole and takes away what the new templat
   const auto a = edit_machine(set, m, &from, to, false, "why");
   CHECK(a.verb == Verb::merge_patch);
   CHECK((a.uid == m.metadata.uid && a.resource_version == m.metadata.resource_version && a.stage == 1));
-  CHECK(a.body == R"({"metadata":{"labels":{"endstate.dev/cluster-name":"local","endstate.dev/revision":")" + to.hash.str() +
-                      R"(","endstate.dev/set-name":"workers","pool":"workers","old":null},)"
-                      R"("annotations":{"endstate.dev/was-unavailable":null,"note":null}},)"
-                      R"("spec":{"packages":[{"name":"kubelet","versionRef":{"name":"v2"}}],"readinessGates":[],)"
-                      R"("taints":[{"key":"gpu","effect":"NoSchedule"}],"labels":{"a":"3","b":null},)"
-                      R"("deletion":{"nodeDrainTimeoutSeconds":null,"nodeDeletionTimeoutSeconds":null}}})");
+  CHECK(a.body ==
+        R"({"metadata":{"labels":{"endstate.dev/cluster-name":"local","endstate.dev/revision":")" + to.hash.str() +
+            R"(","endstate.dev/set-name":"workers","pool":"workers","old":null},)"
+            R"("annotations":{"endstate.dev/was-unavailable":null,"note":null}},)"
+            R"("spec":{"packages":[{"name":"kubelet","versionRef":{"name":"v2"}}],"readinessGates":[],)"
+            R"("taints":[{"key":"gpu","effect":"NoSchedule"}],"labels":{"a":"3","b":null},)"
+            R"("deletion":{"nodeDrainTimeoutSeconds":null,"nodeDeletionTimeoutSeconds":null,"nodeVolumeDetachTimeoutSeconds":null}}})");
 }
 
 TEST_CASE("an edit says when a machine was unavailable before, and how long it may take", "[machine_set]") {

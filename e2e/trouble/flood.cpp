@@ -13,8 +13,8 @@ std::string object(const std::string& plural, std::uint64_t number) {
   const auto n = std::to_string(number);
   const std::string meta = R"("metadata":{"name":"flood-)" + n + R"(","uid":"flood-)" + n + R"(","resourceVersion":")" + n + R"("})";
   if (plural == "hostassignments")
-    return R"({"apiVersion":"endstate.dev/v1alpha1","kind":"HostAssignment",)" + meta + R"(,"spec":{"state":"Active","machineUID":"m-)" + n +
-           R"(","nodeName":"n-)" + n + R"("}})";
+    return R"({"apiVersion":"endstate.dev/v1alpha1","kind":"HostAssignment",)" + meta + R"(,"spec":{"state":"Active","machineUID":"m-)" +
+           n + R"(","nodeName":"n-)" + n + R"("}})";
   return R"({"apiVersion":"v1","kind":"Object",)" + meta + "}";
 }
 
@@ -49,7 +49,8 @@ int main(int argc, char** argv) {
   httplib::SSLServer server(certificate.c_str(), key.c_str());
   server.new_task_queue = [] { return new httplib::ThreadPool(64); };
   server.Get("/readyz", [](const auto&, auto& r) { r.set_content("ok", "text/plain"); });
-  server.Get("/version", [](const auto&, auto& r) { r.set_content(R"({"major":"1","minor":"34","gitVersion":"v1.34.4"})", "application/json"); });
+  server.Get("/version",
+             [](const auto&, auto& r) { r.set_content(R"({"major":"1","minor":"34","gitVersion":"v1.34.4"})", "application/json"); });
   server.Get("/api.*", answer);
   return server.listen("127.0.0.1", port) ? 0 : 1;
 }

@@ -12,7 +12,7 @@ inline constexpr std::uint32_t max_hosts = 20'000;  // each has 254 pod addresse
 struct Inventory {
   std::string name_space = "default";
   std::string prefix = "host-";  // of names, and so of Nodes: two fleets of one cluster need two
-  std::uint32_t racks = 10;  // over up to three data centres
+  std::uint32_t racks = 10;      // over up to three data centres
   std::uint64_t seed = 1;
 };
 

@@ -29,8 +29,8 @@ std::variant<CommandLine, int> parse_command_line(int argc, const char* const* a
   app.add_option("--namespace", f.inventory.name_space, "Where the Host objects are")->capture_default_str();
   app.add_option("--host-prefix", f.inventory.prefix, "What the names of its hosts begin with; two fleets of one cluster need two")
       ->check([](const std::string& text) {
-        const bool good = !text.empty() && text.size() <= 40 && text.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string::npos &&
-                          text.front() != '-';
+        const bool good = !text.empty() && text.size() <= 40 &&
+                          text.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string::npos && text.front() != '-';
         return good ? std::string() : "a prefix of names: at most 40 small letters, digits and '-', the first a letter or digit";
       })
       ->capture_default_str();
