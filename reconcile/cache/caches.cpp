@@ -86,11 +86,29 @@ std::uint64_t Caches::version(std::string_view cluster, const Resource& resource
   return entry ? entry->reflector.version() : std::numeric_limits<std::uint64_t>::max();
 }
 
+std::uint64_t Caches::newest_object(std::string_view cluster, const Resource& resource) const {
+  const auto* entry = find_entry(cluster, resource);
+  return entry ? entry->store.newest() : 0;
+}
+
+bool Caches::any_unreadable(std::string_view cluster, const Kind& kind) const {
+  const auto* entry = find_entry(cluster, *kind.resource);
+  return entry && !entry->store.unreadable().empty();
+}
+
+std::vector<Unreadable> Caches::unreadable(std::string_view cluster, const Kind& kind) const {
+  std::vector<Unreadable> out;
+  if (const auto* entry = find_entry(cluster, *kind.resource))
+    for (const auto& [key, object] : entry->store.unreadable()) out.push_back(object);
+  return out;
+}
+
 bool Caches::contradicts(std::string_view cluster, const Kind& kind, std::string_view name_space, std::string_view name,
                          std::string_view resource_version, MonoTime sent) {
   const auto* entry = find_entry(cluster, *kind.resource);
   const auto cached = entry ? entry->store.get(name_space, name) : nullptr;
-  if (!cached) return false;  // a selector may hide it
+  if (!cached) return false;                                       // a selector may hide it
+  if (entry->store.is_unreadable(name_space, name)) return false;  // its record is known to be old
   const auto theirs = version_number(resource_version), ours = version_number(kind.meta(cached.get()).resource_version);
   const bool newer = theirs > ours && entry->reflector.version() >= theirs;
   const bool older = theirs < ours && theirs != 0 && entry->store.seen(name_space, name) < sent;
@@ -102,7 +120,7 @@ bool Caches::agrees(std::string_view cluster, const Kind& kind, std::string_view
                     std::uint64_t version) const {
   const auto* entry = find_entry(cluster, *kind.resource);
   const auto cached = entry ? entry->store.get(name_space, name) : nullptr;
-  if (!cached || entry->reflector.version() < version) return true;
+  if (!cached || entry->reflector.version() < version || entry->store.is_unreadable(name_space, name)) return true;
   const auto ours = version_number(kind.meta(cached.get()).resource_version);
   return ours == 0 || ours >= version;
 }

@@ -79,6 +79,13 @@ class Caches final : public View {
   Ref<void> find(std::string_view cluster, const Kind& kind, std::string_view name_space, std::string_view name) const {
     return get_any(cluster, kind, name_space, name);
   }
+  // The highest resourceVersion of an *object* of that kind that the cache has seen (or of an object's end), never a bookmark's: the cache
+  // of a successor has what this one had when its version() is no lower. 0: none was seen, or it isn't watched.
+  std::uint64_t newest_object(std::string_view cluster, const Resource& resource) const;
+  // What is there and can't be read (store.hpp), by key. A kind whose objects forbid something must be taken to forbid while this is not
+  // empty: what was last read of them stands in the cache, or nothing.
+  std::vector<Unreadable> unreadable(std::string_view cluster, const Kind& kind) const;
+  bool any_unreadable(std::string_view cluster, const Kind& kind) const;
   std::vector<Ref<void>> all(std::string_view cluster, const Kind& kind) const { return list_any(cluster, kind, {}); }
   Sight sight(std::string_view cluster) const override;
   std::vector<WatchState> states() const;

@@ -15,17 +15,38 @@ namespace {
 using namespace std::chrono_literals;
 
 // All that is read of an object that its own type can't read.
-struct Named {
-  ObjectMeta metadata;
+struct NameOnly {
+  Text name, name_space, uid, resource_version;
 };
-consteval auto describe(const Named*) { return object("An object's name.", field<&Named::metadata>("metadata", "Its metadata.")); }
-struct NamedEvent {
+consteval auto describe(const NameOnly*) {
+  return object("What tells an object from others.", field<&NameOnly::name>("name", "Its name."),
+                field<&NameOnly::name_space>("namespace", "Its namespace."), field<&NameOnly::uid>("uid", "Its uid."),
+                field<&NameOnly::resource_version>("resourceVersion", "Its version."));
+}
+struct BarelyNamed {
+  NameOnly metadata;
+};
+consteval auto describe(const BarelyNamed*) {
+  return object("An object's name.", field<&BarelyNamed::metadata>("metadata", "Its metadata."));
+}
+struct RawEvent {
   Text type;
-  Named object;
+  Json object;
 };
-consteval auto describe(const NamedEvent*) {
-  return reconcile::object("A watch event's object's name.", field<&NamedEvent::type>("type", "What happened."),
-                           field<&NamedEvent::object>("object", "To whom."));
+consteval auto describe(const RawEvent*) {
+  return reconcile::object("A watch event, its object unread.", field<&RawEvent::type>("type", "What happened."),
+                           field<&RawEvent::object>("object", "To whom."));
+}
+
+Unreadable name_unreadable(std::string_view text, Pool& pool) {
+  Unreadable out;
+  if (auto read = decode<BarelyNamed>(text, pool)) {
+    out.key = {read->metadata.name_space, read->metadata.name};
+    out.uid = read->metadata.uid;
+    out.version = version_number(read->metadata.resource_version.view());
+  }
+  out.text = text;
+  return out;
 }
 
 constexpr std::string_view initial_events_end = "k8s.io/initial-events-end";
@@ -188,7 +209,7 @@ void Reflector::on_change(EventType type, Ref<void> object) {
   }
   reach(version);
   if (type == EventType::deleted)
-    store_.remove(meta.name_space.view(), meta.name.view());
+    store_.remove(meta.name_space.view(), meta.name.view(), number_);
   else if (type != EventType::bookmark)
     store_.put(std::move(object), env_.now().mono);
   if (hooks_.progressed) hooks_.progressed();
@@ -197,29 +218,34 @@ void Reflector::on_change(EventType type, Ref<void> object) {
 void Reflector::on_undecodable(std::string_view frame, const Error& error, bool in_event) {
   contact();
   if (hooks_.undecodable) hooks_.undecodable();
-  NamedEvent event;
+  RawEvent event;
   if (in_event) {
-    if (auto read = decode<NamedEvent>(frame, pool_)) event = std::move(*read);
-  } else if (auto read = decode<Named>(frame, pool_)) {
-    event.object = std::move(*read);
+    Pool pool;  // the text isn't worth a place among those that many share
+    if (auto read = decode<RawEvent>(frame, pool)) event = std::move(*read);
+    frame = event.object.raw.view();
   }
-  const ObjectMeta& meta = event.object.metadata;
+  auto object = name_unreadable(frame, pool_);
+  const Key key = object.key;
+  const auto version = object.version;
   log_(Level::error, "an object can't be read; what was last read of it stands",
        {{"cluster", options_.cluster},
         {"resource", std::string(store_.kind().resource->plural)},
-        {"object", meta.key().str()},
-        {"resourceVersion", meta.resource_version.str()},
+        {"object", key.str()},
+        {"resourceVersion", std::to_string(version)},
         {"error", error.message}});
   const bool gone = event.type == "DELETED";
   if (phase_ == Phase::watching) {
-    reach(meta.resource_version.view());
-    if (gone) store_.remove(meta.name_space.view(), meta.name.view());
-    if (hooks_.progressed) hooks_.progressed();
-  } else if (batch_ && !meta.name.empty()) {
+    if (version != 0) reach(std::to_string(version));
     if (gone)
-      batch_->erase(meta.name_space.view(), meta.name.view());
-    else
-      batch_->keep(meta.name_space.view(), meta.name.view());
+      store_.remove(key.name_space.view(), key.name.view(), version);
+    else if (event.type != "BOOKMARK")
+      store_.put_unreadable(std::move(object));
+    if (hooks_.progressed) hooks_.progressed();
+  } else if (batch_) {
+    if (gone)
+      batch_->erase(key.name_space.view(), key.name.view());
+    else if (event.type != "BOOKMARK")
+      batch_->keep(std::move(object));
   }
 }
 
@@ -227,7 +253,7 @@ void Reflector::swap_in(std::string_view version) {
   const auto number = version_number(version);
   const bool backwards = number != 0 && number < number_;
   const bool big = batch_->size() >= big_list;
-  store_.replace(std::move(*batch_));
+  store_.replace(std::move(*batch_), backwards || other_history_);
   batch_.reset();
   reach(version);
   synced_ = true;

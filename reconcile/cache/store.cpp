@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "reconcile/cache/equal.hpp"
+#include "reconcile/cache/record_size.hpp"
 
 namespace reconcile {
 namespace {
@@ -107,18 +108,29 @@ bool Store::tell_apart(const Ref<void>& was, const Ref<void>& is) const {
   return !equal(*kind_.type, was.get(), is.get(), &meta(was).resource_version);
 }
 
+std::uint32_t Store::size_of(const Ref<void>& object) const {
+  return static_cast<std::uint32_t>(record_size(*kind_.type, object.get()));  // a frame has 16 MiB at most
+}
+
 void Store::put(Ref<void> object, MonoTime now) {
   const ObjectMeta& m = meta(object);
+  newest_ = std::max(newest_, version_number(m.resource_version.view()));
+  if (!unreadable_.empty()) forget_unreadable(m.key());
   const auto at = records_.begin() + (find(m.name_space.view(), m.name.view()) - records_.cbegin());
   if (at == records_.end() || compare(meta(at->object), m.name_space.view(), m.name.view()) != 0) {
-    records_.insert(at, {object, now});
+    const auto bytes = size_of(object);
+    bytes_ += bytes;
+    records_.insert(at, {object, now, bytes});
     reindex(nullptr, object);
     return tell(nullptr, object);
   }
   const Ref<void> was = at->object;
   if (meta(was).uid == m.uid && meta(was).resource_version == m.resource_version) return;  // seen already (a watch that started over)
+  bytes_ -= at->bytes;
   if (meta(was).uid == m.uid) {
-    *at = {object, now};
+    const auto bytes = size_of(object);
+    bytes_ += bytes;
+    *at = {object, now, bytes};
     reindex(was, object);
     if (tell_apart(was, object)) tell(was, object);
     return;
@@ -129,13 +141,44 @@ void Store::put(Ref<void> object, MonoTime now) {
   put(std::move(object), now);
 }
 
-void Store::remove(std::string_view name_space, std::string_view name) {
+void Store::remove(std::string_view name_space, std::string_view name, std::uint64_t version) {
+  newest_ = std::max(newest_, version);
+  if (!unreadable_.empty()) forget_unreadable({name_space, name});
   const auto it = find(name_space, name);
   if (it == records_.end() || compare(meta(it->object), name_space, name) != 0) return;
   const Ref<void> was = it->object;
+  bytes_ -= it->bytes;
   records_.erase(it);
   reindex(was, nullptr);
   tell(was, nullptr);
+}
+
+bool Store::is_unreadable(std::string_view name_space, std::string_view name) const {
+  return !unreadable_.empty() && unreadable_.contains(Key{name_space, name});
+}
+
+void Store::forget_unreadable(const Key& key) {
+  const auto it = unreadable_.find(key);
+  if (it == unreadable_.end()) return;
+  unreadable_text_ -= it->second.text.size();
+  unreadable_.erase(it);
+}
+
+void Store::limit_text(Unreadable& object, std::size_t& total) {
+  if (object.text.size() > max_unreadable_text - total) object.text = {};
+  object.text.shrink_to_fit();
+  total += object.text.size();
+}
+
+void Store::put_unreadable(Unreadable object) {
+  newest_ = std::max(newest_, object.version);
+  forget_unreadable(object.key);
+  const Key key = object.key;
+  const auto old = get(key.name_space.view(), key.name.view());
+  const bool another = old && !object.uid.empty() && meta(old).uid != object.uid;
+  if (another) remove(key.name_space.view(), key.name.view());
+  limit_text(object, unreadable_text_);
+  unreadable_[key] = std::move(object);
 }
 
 void Store::Batch::add(Ref<void> object, MonoTime now) {
@@ -148,16 +191,33 @@ void Store::Batch::add(Ref<void> object, MonoTime now) {
       now = it->seen;
     }
   }
+  const bool shared = it != store_->records_.end() && object == it->object;
+  const auto bytes = shared ? it->bytes : store_->size_of(object);
+  if (!shared) bytes_ += bytes;
+  if (!unreadable_.empty()) forget(m.key());
   const ObjectMeta& kept = store_->meta(object);
   sorted_ = sorted_ && (records_.empty() || before(store_->meta(records_.back().object), kept));
-  records_.push_back({std::move(object), now});
+  records_.push_back({std::move(object), now, bytes});
 }
 
-void Store::Batch::keep(std::string_view name_space, std::string_view name) {
-  if (auto old = store_->get(name_space, name)) add(std::move(old), store_->seen(name_space, name));
+void Store::Batch::forget(const Key& key) {
+  const auto it = unreadable_.find(key);
+  if (it == unreadable_.end()) return;
+  unreadable_text_ -= it->second.text.size();
+  unreadable_.erase(it);
+}
+
+void Store::Batch::keep(Unreadable object) {
+  const Key key = object.key;
+  forget(key);
+  const auto old = store_->get(key.name_space.view(), key.name.view());
+  if (old && (object.uid.empty() || store_->meta(old).uid == object.uid)) add(old, store_->seen(key.name_space.view(), key.name.view()));
+  limit_text(object, unreadable_text_);
+  unreadable_[key] = std::move(object);
 }
 
 void Store::Batch::erase(std::string_view name_space, std::string_view name) {
+  if (!unreadable_.empty()) forget({name_space, name});
   std::erase_if(records_, [&](const Item& r) { return compare(store_->meta(r.object), name_space, name) == 0; });
 }
 
@@ -176,9 +236,18 @@ void Store::Batch::sort() {
   sorted_ = true;
 }
 
-void Store::replace(Batch batch) {
+void Store::replace(Batch batch, bool another_history) {
   batch.sort();
   batch.records_.shrink_to_fit();
+  if (another_history) newest_ = 0;
+  bytes_ = 0;
+  for (const auto& record : batch.records_) {
+    newest_ = std::max(newest_, version_number(meta(record.object).resource_version.view()));
+    bytes_ += record.bytes;
+  }
+  for (const auto& [key, object] : batch.unreadable_) newest_ = std::max(newest_, object.version);
+  unreadable_ = std::move(batch.unreadable_);
+  unreadable_text_ = batch.unreadable_text_;
   const std::vector<Record> was = std::exchange(records_, std::move(batch.records_));
   for (auto& lookup : indexes_) index_all(lookup);
   // Both are sorted: one walk over the two. The handlers read the new state; deletes come last.

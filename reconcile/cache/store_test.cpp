@@ -109,8 +109,8 @@ TEST_CASE("store: a new state is in place before anybody hears of it, and its de
 
   SECTION("a record that can't be read stays as it was") {
     Store::Batch again(f.store);
-    again.keep("ns", "b");
-    again.keep("ns", "never");
+    again.keep({.key = {"ns", "b"}});
+    again.keep({.key = {"ns", "never"}});
     f.store.replace(std::move(again));
     CHECK(f.names(f.store.list({})) == "b");
   }
@@ -209,4 +209,87 @@ TEST_CASE("equal: every field counts, but the one that is skipped") {
 TEST_CASE("store: versions are numbers, or not known") {
   CHECK(version_number("18446744073709551615") == 18446744073709551615ULL);
   for (const char* odd : {"", "1a", "-1", "18446744073709551616", " 1"}) CHECK(version_number(odd) == 0);
+}
+
+TEST_CASE("store: what can't be read is known by name, and the record that was read last stands") {
+  Fixture f;
+  f.store.put(make("a", "1", 10), t0);
+  f.store.put_unreadable({{"ns", "a"}, "1", 11, "{...}"});
+  f.store.put_unreadable({{"ns", "b"}, "2", 12, "{...}"});
+  CHECK(f.store.is_unreadable("ns", "a"));
+  CHECK(f.store.unreadable().size() == 2);
+  CHECK(f.names(f.store.list({})) == "a");
+  CHECK(f.store.newest() == 12);
+  f.store.put(make("a", "1", 13), t0);  // readable again
+  f.store.remove("ns", "b", 14);
+  CHECK(f.store.unreadable().empty());
+  CHECK(f.store.newest() == 14);
+
+  SECTION("a record of another uid is of an object that is gone") {
+    f.take();
+    f.store.put_unreadable({{"ns", "a"}, "9", 15, ""});
+    CHECK(f.take() == Heard{"-a1"});
+    CHECK(f.store.is_unreadable("ns", "a"));
+  }
+  SECTION("a new state has its own, and keeps the records of the same uid only") {
+    f.store.put(make("c", "3", 16), t0);
+    Store::Batch batch(f.store);
+    batch.keep({{"ns", "a"}, "1", 20, ""});
+    batch.keep({{"ns", "c"}, "4", 21, ""});
+    batch.keep({{"ns", "d"}, "5", 22, ""});
+    batch.add(make("d", "5", 23), t0);  // edited while the list was read
+    f.store.replace(std::move(batch));
+    CHECK(f.names(f.store.list({})) == "ad");
+    CHECK(f.store.is_unreadable("ns", "a"));
+    CHECK(f.store.is_unreadable("ns", "c"));
+    CHECK(!f.store.is_unreadable("ns", "d"));
+    CHECK(f.store.newest() == 23);
+  }
+  SECTION("their text has a bound") {
+    const std::string big(max_unreadable_text / 2 + 1, 'x');
+    f.store.put_unreadable({{"ns", "x"}, "7", 20, big});
+    f.store.put_unreadable({{"ns", "y"}, "8", 21, big});
+    CHECK(f.store.unreadable().at({"ns", "x"}).text.size() == big.size());
+    CHECK(f.store.unreadable().at({"ns", "y"}).text.empty());
+    f.store.remove("ns", "x");
+    f.store.put_unreadable({{"ns", "y"}, "8", 22, big});
+    CHECK(f.store.unreadable().at({"ns", "y"}).text.size() == big.size());
+  }
+}
+
+TEST_CASE("store: the highest version of an object is no bookmark's, and falls only with another history") {
+  Fixture f;
+  CHECK(f.store.newest() == 0);
+  f.store.put(make("a", "1", 10), t0);
+  f.store.remove("ns", "a", 12);
+  CHECK(f.store.newest() == 12);  // its end is an event that another's cache sees, too
+  Store::Batch batch(f.store);
+  batch.add(make("b", "2", 11), t0);
+  f.store.replace(std::move(batch));
+  CHECK(f.store.newest() == 12);
+  Store::Batch restored(f.store, false);
+  restored.add(make("b", "2", 5), t0);
+  f.store.replace(std::move(restored), true);
+  CHECK(f.store.newest() == 5);
+}
+
+TEST_CASE("store: the bytes of its records are counted, whatever comes and goes") {
+  Fixture f;
+  CHECK(f.store.bytes() == 0);
+  f.store.put(make("a", "1", 10, std::string(1'000, 'x')), t0);
+  const auto one = f.store.bytes();
+  CHECK(one > 1'000);
+  CHECK(one < 2'000);
+  f.store.put(make("a", "1", 11, std::string(3'000, 'x')), t0);
+  CHECK(f.store.bytes() == one + 2'000);
+  Store::Batch batch(f.store);
+  batch.add(make("a", "1", 11, std::string(3'000, 'x')), t0);
+  CHECK(batch.bytes() == 0);  // shared
+  batch.add(make("b", "2", 12, std::string(1'000, 'x')), t0);
+  CHECK(batch.bytes() == one);
+  f.store.replace(std::move(batch));
+  CHECK(f.store.bytes() == 2 * one + 2'000);
+  f.store.put(make("a", "3", 13, std::string(1'000, 'x')), t0);  // made again
+  f.store.remove("ns", "b");
+  CHECK(f.store.bytes() == one);
 }
