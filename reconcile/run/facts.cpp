@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "reconcile/run/list_items.hpp"
 #include "reconcile/run/reference.hpp"
 
 namespace reconcile {
@@ -110,9 +111,26 @@ Handle ask(Env& env, const HttpQuery& query, std::function<void(Result<HttpAnswe
   return exchange;
 }
 
+// A GET, or a list as text.
+Handle read_text(Env& env, const Query& q, std::function<void(Result<std::string>)> done) {
+  Call call{.cluster = q.cluster, .resource = q.resource, .name_space = q.name_space, .name = q.name, .query = q.query, .path = q.path};
+  call.verb = q.resource && q.name.empty() ? Verb::list : Verb::get;
+  call.timeout = query_timeout;
+  auto reading = std::make_shared<Reading>();
+  reading->list = call.verb == Verb::list;
+  if (reading->list) reading->body = "{\"items\":[";
+  return env.call(
+      std::move(call), [reading](std::string_view frame) { read_frame(*reading, frame); },
+      [reading, done = std::move(done)](Result<void> end) {
+        if (!end) return done(fail(std::move(end.error())));
+        if (reading->too_big) return done(fail(Code::invalid, "the answer is longer than 4 MiB"));
+        done(std::move(reading->body));
+      });
+}
+
 }  // namespace
 
-Handle ask_facts(Env& env, const std::vector<Query>& queries, Facts& facts, std::function<void()> done) {
+Handle ask_facts(Env& env, Pool& pool, const std::vector<Query>& queries, Facts& facts, std::function<void()> done) {
   const auto asked_for = within_bounds(queries);
   std::erase_if(facts, [&](const auto& f) {
     return std::none_of(asked_for.begin(), asked_for.end(), [&](const Query* q) { return q->id == f.first; });
@@ -120,30 +138,27 @@ Handle ask_facts(Env& env, const std::vector<Query>& queries, Facts& facts, std:
   const auto now = env.now().mono;
   auto asking = std::make_shared<Asking>();
   asking->done = std::move(done);
-  for (const auto* asked : asked_for) {
-    const Query& q = *asked;
-    if (q.http || is_young(facts, q, now)) continue;
-    Call call{.cluster = q.cluster, .resource = q.resource, .name_space = q.name_space, .name = q.name, .query = q.query, .path = q.path};
-    call.verb = q.resource && q.name.empty() ? Verb::list : Verb::get;
-    call.timeout = query_timeout;
-    auto reading = std::make_shared<Reading>();
-    reading->list = call.verb == Verb::list;
-    if (reading->list) reading->body = "{\"items\":[";
+  for (const auto* q : asked_for) {
+    if (q->http || is_young(facts, *q, now)) continue;
     ++asking->open;
-    asking->calls.push_back(env.call(
-        std::move(call), [reading](std::string_view frame) { read_frame(*reading, frame); },
-        [&env, &facts, reading, id = q.id, weak = std::weak_ptr(asking)](Result<void> end) {
-          const auto held = weak.lock();
-          if (!held) return;
-          Result<std::string> body = std::move(reading->body);
-          if (!end)
-            body = fail(std::move(end.error()));
-          else if (reading->too_big)
-            body = fail(Code::invalid, "the answer is longer than 4 MiB");
-          const auto at = env.now();
-          facts[id] = {.at = at.mono, .body = std::move(body), .time = at.wall};
-          if (--held->open == 0) held->done();
-        }));
+    const auto answered = [&env, &facts, id = q->id, weak = std::weak_ptr(asking)](Fact fact) {
+      const auto held = weak.lock();
+      if (!held) return;
+      const auto at = env.now();
+      fact.at = at.mono;
+      fact.time = at.wall;
+      facts[id] = std::move(fact);
+      if (--held->open == 0) held->done();
+    };
+    if (q->items && q->resource && q->name.empty())
+      asking->calls.push_back(list_items(env, pool, *q, [answered](Result<Items> items) {
+        if (items)
+          answered({.items = std::move(*items)});
+        else
+          answered({.body = fail(std::move(items.error()))});
+      }));
+    else
+      asking->calls.push_back(read_text(env, *q, [answered](Result<std::string> body) { answered({.body = std::move(body)}); }));
   }
   return asking->open > 0 ? Handle(asking) : nullptr;
 }

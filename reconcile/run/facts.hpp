@@ -17,8 +17,9 @@ constexpr std::size_t max_fact = 4u << 20;              // bytes; more is Code::
 using Facts = std::map<std::string, Fact, std::less<>>;
 
 // Drops from `facts` what `queries` doesn't name, and asks the API for what is missing or older than its max_age. `done` comes when all
-// have been answered: never from inside the call. Null: nothing was to be asked. Dropping the handle cancels.
-[[nodiscard]] Handle ask_facts(Env& env, const std::vector<Query>& queries, Facts& facts, std::function<void()> done);
+// have been answered: never from inside the call. Null: nothing was to be asked. Dropping the handle cancels. `pool`: for the strings of
+// Fact::items (list_items.hpp), which keys share; it must live longer than the handle.
+[[nodiscard]] Handle ask_facts(Env& env, Pool& pool, const std::vector<Query>& queries, Facts& facts, std::function<void()> done);
 
 // The HTTP questions of one key that are under way, by id. Dropping one cancels it.
 struct Inquiry {

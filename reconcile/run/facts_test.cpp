@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "reconcile/cache/record_size.hpp"
 #include "reconcile/kube/core.hpp"
 #include "reconcile/kube/kind.hpp"
 #include "reconcile/sim/sim_api.hpp"
@@ -18,6 +19,7 @@ struct World {
   SimWorld world{1};
   SimApi api{world};
   SimEnv env{world, "p"};
+  Pool pool;
   Facts facts;
   Inquiries asking;
   std::vector<HttpCall> seen;
@@ -35,7 +37,7 @@ struct World {
     REQUIRE(api.request({.verb = Verb::create, .resource = &resource, .name_space = "ns", .body = body}));
   }
   void ask(const std::vector<Query>& queries) {
-    std::ignore = ask_facts(env, queries, facts, [] {});
+    std::ignore = ask_facts(env, pool, queries, facts, [] {});
     ask_http(env, queries, facts, asking, [this] { ++answers; });
   }
   const Fact& fact(const std::string& id) {
@@ -136,9 +138,114 @@ TEST_CASE("facts: 32 questions of a plan, 8 of them lists", "[facts]") {
   for (int i = 0; i < 40; ++i) queries.push_back(query("h" + std::to_string(i), {.url = "http://x/" + std::to_string(i)}));
   int lists = 0;
   w.env.on_send = [&](const Call& c) { lists += c.verb == Verb::list; };
-  const auto handle = ask_facts(w.env, queries, w.facts, [] {});
+  const auto handle = ask_facts(w.env, w.pool, queries, w.facts, [] {});
   ask_http(w.env, queries, w.facts, w.asking, [] {});
   w.world.run_for(1s);
   CHECK(lists == 8);
   CHECK(w.seen.size() == 24);
+}
+
+namespace {
+
+struct Crowd : World {
+  explicit Crowd(int pods, std::size_t bytes = 100) {
+    const std::string env_value(bytes, 'x');
+    for (int i = 0; i < pods; ++i)
+      make(resource_of<Pod>, R"({"metadata":{"name":"pod-)" + std::to_string(i) + R"(","annotations":{"a":")" +
+                                 (bytes > 1'000 ? "" : env_value) +
+                                 R"("}},"spec":{"nodeName":"n1","containers":[{"env":[{"name":"X","value":")" + env_value + R"("}]}]}})");
+  }
+  Query pods(std::string more = {}) const {
+    return {.id = "pods", .resource = &resource_of<Pod>, .query = "fieldSelector=spec.nodeName%3Dn1" + more, .items = &kind_of<Pod>};
+  }
+  const Fact& read(const Query& q) {
+    handle = ask_facts(env, pool, {q}, facts, [this] { ++done; });
+    REQUIRE(handle);
+    world.run_for(30s);
+    REQUIRE(done == 1);
+    return facts.at("pods");
+  }
+  Handle handle;
+  int done = 0;
+};
+
+}  // namespace
+
+TEST_CASE("facts: a list of records is read page by page and its text is not kept", "[facts]") {
+  Crowd w(1'201);
+  std::vector<std::string> asked;
+  w.env.on_send = [&](const Call& c) { asked.push_back(c.query); };
+  const auto& f = w.read(w.pods());
+  REQUIRE(f.body);
+  CHECK(f.body->empty());
+  CHECK(f.items.size() == 1'201);
+  CHECK(static_cast<const Pod*>(f.items[0].get())->metadata.name == "pod-0");
+  REQUIRE(asked.size() == 3);
+  CHECK(asked[0] == "fieldSelector=spec.nodeName%3Dn1&limit=500");
+  CHECK(asked[2].find("&limit=500&continue=") != std::string::npos);
+}
+
+TEST_CASE("facts: a list from the API server's memory is one page, for that knows no limit", "[facts]") {
+  Crowd w(600);
+  int calls = 0;
+  w.env.on_send = [&](const Call& c) { calls += c.verb == Verb::list; };
+  CHECK(w.read(w.pods("&resourceVersion=0")).items.size() == 600);
+  CHECK(calls == 1);
+}
+
+TEST_CASE("facts: what is missing of a list never looks as if it were gone", "[facts]") {
+  SECTION("too many") {
+    Crowd w(4'097);
+    const auto& f = w.read(w.pods());
+    REQUIRE(!f.body);
+    CHECK(f.body.error().code == Code::invalid);
+    CHECK(f.body.error().message == "list pods: more than 4096 items");
+    CHECK(f.items.empty());
+  }
+  SECTION("too big") {
+    Crowd w(0);
+    for (int i = 0; i < 20; ++i)
+      w.make(resource_of<Pod>, R"({"metadata":{"name":"pod-)" + std::to_string(i) + R"(","annotations":{"a":")" +
+                                   std::string(1u << 20, static_cast<char>('a' + i)) + R"("}},"spec":{"nodeName":"n1"}})");
+    CHECK(w.read(w.pods()).body.error().message == "list pods: more than 16 MiB of items");
+  }
+  SECTION("one can't be read") {
+    Crowd w(3);
+    w.make(resource_of<Pod>, R"({"metadata":{"name":"z"},"spec":{"nodeName":"n1"},"status":{"containerStatuses":"all"}})");
+    const auto& f = w.read(w.pods());
+    REQUIRE(!f.body);
+    CHECK(f.body.error().message.find("an item can't be read: status.containerStatuses") != std::string::npos);
+    CHECK(f.items.empty());
+  }
+  SECTION("the API server has forgotten where the page before ended") {
+    SimWorld world(1);
+    SimApi api(world, {.continue_expires = true});
+    SimEnv env(world, "p");
+    env.serve("", api);
+    Pool pool;
+    Facts facts;
+    for (int i = 0; i < 501; ++i)
+      REQUIRE(api.request({.verb = Verb::create,
+                           .resource = &resource_of<Pod>,
+                           .name_space = "ns",
+                           .body = R"({"metadata":{"name":"p)" + std::to_string(i) + "\"}}"}));
+    int calls = 0;
+    env.on_send = [&](const Call&) { ++calls; };
+    const Query q{.id = "pods", .resource = &resource_of<Pod>, .items = &kind_of<Pod>};
+    const auto handle = ask_facts(env, pool, {q}, facts, [] {});
+    world.run_for(30s);
+    REQUIRE(facts.contains("pods"));
+    CHECK(facts.at("pods").body.error().code == Code::gone);  // tried twice from the start, then told
+    CHECK(calls == 4);
+  }
+}
+
+TEST_CASE("facts: the pods of a thousand draining nodes fit into 64 MiB", "[facts]") {
+  Crowd w(60, 12'000);
+  const auto& f = w.read(w.pods());
+  REQUIRE(f.items.size() == 60);
+  std::size_t bytes = f.items.capacity() * sizeof(f.items[0]);
+  for (const auto& pod : f.items) bytes += record_size(type_of<Pod>, pod.get()) + 16 /* its count of owners */;
+  CHECK(bytes > 60 * 100);
+  CHECK(1'000 * bytes <= (64u << 20));
 }

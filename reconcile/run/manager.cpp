@@ -353,7 +353,7 @@ struct Manager::Impl {
     if (result.failures.empty() && !result.fenced && !result.refused) tell(r, key, plan);  // what was not done is not told
     // What was asked for, now that the writes are done.
     ask_http(env, plan.queries, state.memory.facts, state.asking, [this, i, key] { add(i, key, Priority::high); });
-    auto asking = ask_facts(env, plan.queries, state.memory.facts, [this, i, key, result_name, w = result.waits] {
+    auto asking = ask_facts(env, caches.pool(), plan.queries, state.memory.facts, [this, i, key, result_name, w = result.waits] {
       runners[i]->queue.add(key, Priority::high, env.now().mono);
       finish(i, key, result_name, w);
     });

@@ -569,19 +569,37 @@ struct SimApi::Impl {
     return it == query.end() || it->second.empty() ? 0 : std::stoull(it->second);
   }
 
+  // Pages: `limit` counts unless resourceVersion is "0" (k8s.io/apiserver storage/cacher, GetList); `continue` is where the page before
+  // ended. Simplified: a later page shows what is there now, not what was at the first page's version.
   Reply list(const Call& c) {
     const auto query = parse_query(c.query);
     if (auto error = too_large(wanted_version(query))) return {fail(std::move(*error)), {}};
+    const auto value = [&](const char* name) {
+      const auto it = query.find(name);
+      return it == query.end() ? std::string() : it->second;
+    };
+    const auto limit = value("resourceVersion") == "0" || value("limit").empty() ? std::size_t{0} : std::stoull(value("limit"));
+    const std::string from = value("continue");
+    if (!from.empty() && options.continue_expires)
+      return {fail(Error{Code::gone, "the provided continue parameter is too old", 0ms, "Expired"}), {}};
     const auto filter = filter_of(c, query);
     Reply reply;
+    std::string more, last;
     for (const auto& [key, object] : shelf(*c.resource).objects) {
-      if (!filter.matches(object)) continue;
+      if (!filter.matches(object) || (!from.empty() && key.first + "/" + key.second <= from)) continue;
+      if (limit != 0 && reply.frames.size() == limit) {
+        more = last;
+        break;
+      }
       json item = object;
       item.erase("apiVersion");
       item.erase("kind");
       reply.frames.push_back(item.dump());
+      last = key.first + "/" + key.second;
     }
-    reply.frames.push_back("{\"metadata\":{\"resourceVersion\":\"" + std::to_string(version) + "\"}}");
+    json metadata{{"resourceVersion", std::to_string(version)}};
+    if (!more.empty()) metadata["continue"] = more;
+    reply.frames.push_back(json{{"metadata", metadata}}.dump());
     return reply;
   }
 

@@ -34,6 +34,7 @@ struct SimApiOptions {
   bool streaming = true;         // false: sendInitialEvents is refused, as with the WatchList feature off
   std::size_t history = 20'000;  // events kept for watches that start in the past
   std::chrono::seconds bookmark_period{60};
+  bool continue_expires = false;  // a list's second page is 410
   std::string version = "v1.34.4";
   std::set<std::string, std::less<>> without_status{
       "configmaps", "secrets", "leases", "controllerrevisions", "events", "serviceaccounts", "clusterpackageversions"};
