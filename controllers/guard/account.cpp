@@ -5,6 +5,7 @@
 
 #include "controllers/common/machine_state.hpp"
 #include "controllers/common/operation_name.hpp"
+#include "controllers/guard/availability.hpp"
 #include "controllers/guard/buckets.hpp"
 
 namespace endstate::guard {
@@ -103,7 +104,7 @@ void Account::withdraw(api::LedgerGrant grant) {
   const auto* there = machine(grant.machine_uid.view());
   const bool disturbed = std::any_of(ledger_.grants.begin(), ledger_.grants.end(),
                                      [&](const api::LedgerGrant& g) { return g.machine_uid == grant.machine_uid; });
-  if (there && is_available(*there) && !disturbed)
+  if (there && !is_out_of_service(*there) && !disturbed)
     unavailable_ -= static_cast<std::int64_t>(out_of_service_.erase(grant.machine_uid.str()));
   changed_ = true;
 }
@@ -140,7 +141,7 @@ void Account::count_availability() {
   for (const auto& [uid, machine] : by_uid_) {
     if (machine->metadata.deleting() || !was_in_service(*machine)) continue;
     ++in_service_;
-    if (!is_available(*machine)) out_of_service_.emplace(uid, true);
+    if (is_out_of_service(*machine)) out_of_service_.emplace(uid, true);
   }
   for (const auto& grant : ledger_.grants) {
     const auto it = by_uid_.find(grant.machine_uid.view());
@@ -200,7 +201,7 @@ void Account::adopt(const api::Machine& machine) {
        .attempt = op.attempt,
        .domain = machine.status.failure_domain,
        .limits = limits_of(snapshot_, operation_name(op.type)),
-       .unavailable = !is_available(machine),
+       .unavailable = is_out_of_service(machine),
        .grant_time = op.start_time,
        .expire_time = std::max(op.deadline, snapshot_.now) + adopted_for});
 }

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "controllers/common/indexes.hpp"
+#include "controllers/common/machine_state.hpp"
 #include "controllers/guard/account.hpp"
 #include "controllers/guard/zones.hpp"
 #include "reconcile/json/decode.hpp"
@@ -61,6 +62,8 @@ class LedgerGuard::Book {
   // that acts, and none of them should wait for the decisions on others.
   std::optional<std::vector<Verdict>> known(const std::vector<PermitRequest>& requests) const {
     if (!ledger_ || !own_ || doubt_ || (guard_.may_act_ && !guard_.may_act_())) return std::nullopt;
+    const auto cluster = guard_.view_.get<api::Cluster>("", cluster_.name_space, cluster_.name);
+    if (!cluster || !sight_of(*cluster).seen) return std::nullopt;
     const auto now = guard_.env_.now().wall;
     std::vector<Verdict> verdicts;
     verdicts.reserve(requests.size());
@@ -74,6 +77,14 @@ class LedgerGuard::Book {
       verdicts.emplace_back(reconcile::Granted{id.str()});
     }
     return verdicts;
+  }
+  // Of the machines, and of what tells of them in the meta cluster.
+  reconcile::Sight sight_of(const api::Cluster& cluster) const {
+    auto meta = guard_.view_.sight("");
+    const auto connection = connection_of(cluster);
+    if (!meta.seen || connection.empty()) return meta;
+    if (!guard_.view_.synced<api::HostAssignment>(connection)) return {.why = "it has not been read yet"};
+    return guard_.view_.sight(connection);
   }
   static const api::LedgerGrant* find(const api::GuardLedger& ledger, const reconcile::Text& id) {
     const auto& all = ledger.status.grants;
@@ -180,7 +191,12 @@ class LedgerGuard::Book {
     // One that was never written: either it has been made just now, or all of it was taken away.
     if (ledger_->status.generation == 0 && !doubt_ && !is_new(cluster))
       doubt_ = Doubt{api::reason::ledger_missing, std::string(was_missing)};
-    Snapshot s{.cluster = cluster_, .ledger = ledger_->status, .doubt = doubt_, .own = own_, .now = guard_.env_.now().wall};
+    Snapshot s{.cluster = cluster_,
+               .ledger = ledger_->status,
+               .doubt = doubt_,
+               .own = own_,
+               .sight = sight_of(cluster),
+               .now = guard_.env_.now().wall};
     for (auto& budget : guard_.view_.list<api::ChangeBudget>(""))
       if (api::matches(budget->spec.cluster_selector, cluster.metadata.labels)) s.budgets.push_back(std::move(budget));
     s.zones = zones_of(s.budgets, s.now);

@@ -47,6 +47,7 @@ struct Load {
     api::Cluster c;
     c.metadata.name = "hz";
     c.metadata.name_space = "prod";
+    c.spec.control_plane.type = api::ControlPlaneType::external;
     create(c);
     for (int i = 0; i < streams * machines_a_stream; ++i) {
       api::Machine m;

@@ -59,10 +59,12 @@ struct World {
       REQUIRE(server.request(call));
     }
   }
-  void cluster() {
+  void cluster(std::string_view kubeconfig = {}) {
     endstate::v1alpha1::Cluster c;
     c.metadata.name = "hz";
     c.metadata.name_space = "prod";
+    c.spec.control_plane.type = api::ControlPlaneType::external;
+    if (!kubeconfig.empty()) c.spec.control_plane.kubeconfig_secret = api::NameRef{kubeconfig};
     store(c);
   }
   void machines(int n) {
@@ -156,6 +158,34 @@ TEST_CASE("a grant is stored before it is answered, in a ledger that belongs to 
   const int before = w.writes();
   CHECK(w.ask(p, {w.request(0)}) == "granted");
   CHECK(w.writes() == before);
+}
+
+TEST_CASE("out of sight nothing is granted, nor what was granted before", "[ledger]") {
+  World w;
+  w.machines(3);
+  reconcile::SimApi business(w.world);
+  Process p(w.world, w.server, "operator");
+  std::string cut;
+  SECTION("the business cluster") {
+    w.cluster("kubeconfig");
+    p.env.serve("prod/hz", business);
+    w.world.run_for(5s);
+    CHECK(w.ask(p, {w.request(0)}) == "WaitingForConnection");  // not connected yet
+    p.caches.watch("prod/hz", {.kind = &reconcile::kind_of<api::HostAssignment>});
+    cut = "prod/hz";
+  }
+  SECTION("the meta cluster") { w.cluster(); }
+  w.world.run_for(5s);
+  CHECK(w.ask(p, {w.request(0)}) == "granted");
+  p.caches.unreachable(cut, p.env.now().mono);
+  w.world.run_for(1s);
+  CHECK(w.ask(p, {w.request(0)}) == "WaitingForConnection");
+  CHECK(w.ask(p, {w.request(1)}) == "WaitingForConnection");
+  auto forced = w.request(2);
+  forced.forced = true;
+  CHECK(w.ask(p, {forced}) == "granted");
+  p.caches.unreachable(cut, std::nullopt);
+  CHECK(w.ask(p, {w.request(1)}) == "granted");
 }
 
 TEST_CASE("requests that come together cost one write", "[ledger]") {

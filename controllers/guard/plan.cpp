@@ -191,7 +191,18 @@ Refused most_restrictive(std::vector<Refused> all) {
   return named;
 }
 
+std::optional<Refused> unseen(const Snapshot& snapshot, const PermitRequest& request) {
+  if (snapshot.sight.seen || request.forced || !is_of_machines(request.operation)) return std::nullopt;
+  return Refused{.kind = "Cluster",
+                 .name = snapshot.cluster.name,
+                 .reason = api::reason::waiting_for_connection,
+                 .message = "nothing is changed there while it can't be seen" +
+                            (snapshot.sight.why.empty() ? std::string() : ": " + snapshot.sight.why),
+                 .retry_after = std::chrono::milliseconds(5'000)};
+}
+
 Verdict judge(const Snapshot& snapshot, Account& account, Schedules& schedules, const PermitRequest& request) {
+  if (auto no = unseen(snapshot, request)) return std::move(*no);
   const std::string id = request.id();
   const auto* machine = account.machine(request.subject_uid.view());
   const auto begins = begin_of(request, snapshot.now);
@@ -238,6 +249,10 @@ bool covers(const std::vector<api::BudgetOperation>& operations, std::string_vie
 bool is_way_back(std::string_view operation) {
   return operation == api::operation::machine_rollback || operation == api::operation::control_plane_rollback ||
          operation == api::operation::certificate_rotation;
+}
+
+bool is_of_machines(std::string_view operation) {
+  return operation.starts_with("Machine") || operation == api::operation::close_scheduling;
 }
 
 Decision decide(const Snapshot& snapshot, const std::vector<PermitRequest>& requests) {

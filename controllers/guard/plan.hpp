@@ -8,7 +8,9 @@
 // - Windows are counted in buckets (buckets.hpp), by the time that the request begins at: never one over, at most a 60th too slow.
 // - maxUnavailable counts the cluster's wanted machines that have been in service: those that are unavailable, whatever the cause, and
 //   those with a grant under way. A machine that is being deleted is not wanted any more: it counts on neither side. What disturbs an
-//   unavailable machine, or one that was never in service, costs no availability; it counts for rate and concurrency.
+//   unavailable machine (availability.hpp), or one that was never in service, costs no availability; it counts for rate and concurrency.
+// - What can't be seen isn't disturbed: while the cluster is out of sight every operation on a machine is refused, the way back too; only a
+//   person's word (PermitRequest::forced) goes on. Operations on a control plane are the way back into sight.
 // - A machine is never held by its own older grant: a rollback is asked for while its update is under way, and ends it.
 // - Breakers: breakers.hpp. Schedules: schedule.hpp; Deny holds while it is on, Allow holds unless one of the Allow schedules that name
 //   the operation is on, and one that can't be judged holds what it names.
@@ -32,9 +34,10 @@ struct Snapshot {
   std::vector<reconcile::Ref<v1alpha1::ChangeBudget>> budgets;  // those that select the cluster, by name
   std::vector<reconcile::Ref<v1alpha1::Machine>> machines;      // of the cluster
   v1alpha1::GuardLedgerStatus ledger;
-  std::vector<ZoneFacts> zones;  // of all zones that the budgets' schedules name
-  std::optional<Doubt> doubt;    // what the reader knows against the ledger, beyond what it says itself
-  bool own = false;              // the reader wrote this ledger itself: there is nothing to doubt
+  std::vector<ZoneFacts> zones;          // of all zones that the budgets' schedules name
+  std::optional<Doubt> doubt;            // what the reader knows against the ledger, beyond what it says itself
+  bool own = false;                      // the reader wrote this ledger itself: there is nothing to doubt
+  reconcile::Sight sight{.seen = true};  // of the cluster's machines, and of the meta cluster that tells of them
   reconcile::WallTime now{};
 };
 
@@ -52,6 +55,7 @@ struct Decision {
 Decision decide(const Snapshot& snapshot, const std::vector<reconcile::PermitRequest>& requests);
 
 bool is_way_back(std::string_view operation);
+bool is_of_machines(std::string_view operation);  // not of a control plane
 bool covers(const std::vector<v1alpha1::BudgetOperation>& operations, std::string_view operation);
 
 // How many operations of that window count now.

@@ -132,6 +132,55 @@ TEST_CASE("maxUnavailable counts every cause, on machines that are wanted and we
   CHECK(w.one(w.ask(*w.machines[1])) == "granted");
 }
 
+TEST_CASE("what we can't see is not unavailable: disturbing it costs", "[guard]") {
+  struct Row {
+    ConditionStatus status;
+    std::string_view reason;
+    bool costs;
+  };
+  const Row row = GENERATE(Row{ConditionStatus::true_, "Ready", true}, Row{ConditionStatus::false_, "PackageFailed", false},
+                           Row{ConditionStatus::unknown, "NodeUnhealthy", false}, Row{ConditionStatus::unknown, "AgentSilent", false},
+                           Row{ConditionStatus::unknown, "HostLost", false}, Row{ConditionStatus::unknown, "ConnectionLost", true},
+                           Row{ConditionStatus::unknown, "ClusterNotFound", true}, Row{ConditionStatus::unknown, "", true});
+  INFO(row.reason);
+  World w;
+  w.fleet(4);
+  w.budget().spec.max_unavailable = IntOrPercent{1, false};
+  for (auto& m : w.machines)
+    reconcile::set_condition(m->status.conditions, {.type = "Ready", .status = row.status, .reason = row.reason}, start);
+  int granted = 0;
+  for (auto& m : w.machines) granted += w.one(w.ask(*m)) == "granted" ? 1 : 0;
+  CHECK(granted == (row.costs ? 1 : 4));
+}
+
+TEST_CASE("out of sight nothing is done to machines, but what a person forces; control planes go on", "[guard]") {
+  World w;
+  w.fleet(2);
+  w.sight = {.seen = false, .since = start, .why = "connection refused"};
+  for (const auto operation :
+       {api::operation::machine_create, api::operation::machine_update, api::operation::machine_rollback, api::operation::machine_repair,
+        api::operation::machine_reinstall, api::operation::machine_delete, api::operation::close_scheduling}) {
+    INFO(operation);
+    const auto no = w.refusal(w.ask(*w.machines[0], operation));
+    CHECK(no.kind == "Cluster");
+    CHECK(no.name == "hz");
+    CHECK(no.reason == "WaitingForConnection");
+    CHECK(no.message == "nothing is changed there while it can't be seen: connection refused");
+  }
+  CHECK(w.ledger.grants.empty());
+  for (const auto operation : {api::operation::control_plane_update, api::operation::control_plane_rollback,
+                               api::operation::control_plane_repair, api::operation::certificate_rotation, api::operation::teardown})
+    CHECK(w.one(w.ask(*w.machines[0], operation)) == "granted");
+  auto forced = w.ask(*w.machines[1], api::operation::machine_delete);
+  forced.forced = true;
+  CHECK(w.one(forced) == "granted");
+  // What was granted before it went out of sight waits, too.
+  w.sight = {.seen = true};
+  REQUIRE(w.one(w.ask(*w.machines[0])) == "granted");
+  w.sight = {.seen = false};
+  CHECK(w.one(w.ask(*w.machines[0])) == "hz WaitingForConnection");
+}
+
 TEST_CASE("a percentage is rounded down and at least 1; a count is what it says", "[guard]") {
   World w;
   w.fleet(5);

@@ -25,6 +25,7 @@ struct World {
   WallTime now = start;
   std::optional<Doubt> doubt;  // of the next decision
   std::vector<ZoneFacts> zones;
+  reconcile::Sight sight{.seen = true};
   std::optional<Doubt> doubted;  // of the last decision
 
   api::Machine& machine(State state = State::available, std::string_view domain = "rack-1") {
@@ -77,6 +78,7 @@ struct World {
                .ledger = ledger,
                .zones = zones,
                .doubt = doubt,
+               .sight = sight,
                .now = now};
     auto d = guard::decide(s, requests);
     if (d.ledger.generation != ledger.generation + (d.changed ? 1 : 0)) throw std::logic_error("the generation counts changes");
