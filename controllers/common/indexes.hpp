@@ -13,6 +13,26 @@ namespace endstate {
 // "<namespace>/<name>", the value of an index over names of namespaced objects.
 inline std::string path(std::string_view name_space, std::string_view name) { return std::string(name_space) + "/" + std::string(name); }
 
+// ---- who may speak of what ----
+
+// What a business cluster says (HostAssignment, Node, CertificateSigningRequest, Lease) never selects an object outside the namespace of
+// the Cluster that it came from: its administrator may be the enemy of every other namespace. `connection`: "<namespace>/<Cluster>"; the
+// meta cluster ("") may speak of all.
+inline bool may_speak_of(std::string_view connection, std::string_view name_space) {
+  return connection.empty() || connection.substr(0, connection.find('/')) == name_space;
+}
+
+// Who has this Host. A claim that names another namespace than the Host's own is nobody's, whoever wrote it: null.
+inline const v1alpha1::ConsumerRef* claim_of(const v1alpha1::Host& h) {
+  const auto& consumer = h.spec.consumer_ref;
+  return consumer && consumer->name_space == h.metadata.name_space ? &*consumer : nullptr;
+}
+// A Host belongs to a Machine only within one namespace, and by uid.
+inline bool belongs_to(const v1alpha1::Host& h, const v1alpha1::Machine& m) {
+  const auto* claim = claim_of(h);
+  return claim && claim->name_space == m.metadata.name_space && claim->uid == m.metadata.uid;
+}
+
 // ---- Machine ----
 // Value: uid of the managing owner (its MachineSet).
 inline constexpr reconcile::Index machines_by_set = reconcile::index<v1alpha1::Machine>("set", [](const v1alpha1::Machine& m, auto& emit) {
@@ -57,14 +77,21 @@ inline constexpr reconcile::Index revisions_by_set = reconcile::index<reconcile:
     "set", [](const reconcile::ControllerRevision& r, auto& emit) { emit(r.metadata.labels.get(v1alpha1::label::set_uid)); });
 
 // ---- Host ----
-// Value: uid of the Machine that has it: the truth of a claim.
+// Value: "<namespace>/<uid>" of the Machine that has it: the truth of a claim.
 inline constexpr reconcile::Index hosts_by_consumer = reconcile::index<v1alpha1::Host>("consumer", [](const v1alpha1::Host& h, auto& emit) {
-  if (h.spec.consumer_ref) emit(h.spec.consumer_ref->uid.view());
+  if (const auto* claim = claim_of(h)) emit(path(claim->name_space, claim->uid));
 });
-// Value: its own uid, which names its HostAssignment and its agent's Lease.
-inline constexpr reconcile::Index hosts_by_uid =
-    reconcile::index<v1alpha1::Host>("uid", [](const v1alpha1::Host& h, auto& emit) { emit(h.metadata.uid.view()); });
-// Value: its name, which is also its Node's.
+// Value: "<namespace>/<uid>". Its own uid names its HostAssignment and its agent's Lease; and "/<uid>", for what the meta cluster says.
+inline constexpr reconcile::Index hosts_by_uid = reconcile::index<v1alpha1::Host>("uid", [](const v1alpha1::Host& h, auto& emit) {
+  emit(path(h.metadata.name_space, h.metadata.uid));
+  emit(path({}, h.metadata.uid));
+});
+// The Host of that uid, if that connection may speak of it.
+inline std::vector<reconcile::Ref<v1alpha1::Host>> hosts_named(const reconcile::View& view, std::string_view connection,
+                                                               std::string_view uid) {
+  return view.by_index<v1alpha1::Host>("", hosts_by_uid, path(connection.substr(0, connection.find('/')), uid));
+}
+// Value: its name, which is also its Node's. Of all namespaces: who comes from a business cluster asks may_speak_of.
 inline constexpr reconcile::Index hosts_by_name =
     reconcile::index<v1alpha1::Host>("name", [](const v1alpha1::Host& h, auto& emit) { emit(h.metadata.name.view()); });
 // What can be claimed as far as the Host itself says; that no HostAssignment is left behind is for the claimer to look at.

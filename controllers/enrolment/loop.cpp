@@ -68,7 +68,7 @@ void keep(std::vector<Request>& all) {
 }
 
 void read_claim(const reconcile::Snapshot& s, Input& in) {
-  const auto& consumer = in.host->spec.consumer_ref;
+  const auto* consumer = claim_of(*in.host);
   if (!consumer) return;
   in.unseen = true;
   const auto machine = s.view.get<api::Machine>("", consumer->name_space, consumer->name);
@@ -112,26 +112,26 @@ void secret_changed(const View&, std::string_view, const void* before, const voi
     if (owner.kind == "Host") enqueue({meta.name_space, owner.name});
 }
 
-void request_changed(const View& view, std::string_view, const void* before, const void* after, const Enqueue& enqueue) {
+void request_changed(const View& view, std::string_view connection, const void* before, const void* after, const Enqueue& enqueue) {
   subjects(
       *as<CertificateSigningRequest>(after ? after : before),
       [&](std::string_view uid) {
-        for (const auto& host : view.by_index<api::Host>("", hosts_by_uid, uid)) enqueue(host->metadata.key());
+        for (const auto& host : hosts_named(view, connection, uid)) enqueue(host->metadata.key());
       },
       [&](std::string_view node) {
         for (const auto& host : view.by_index<api::Host>("", hosts_by_name, node))
-          if (is_managed(*host)) enqueue(host->metadata.key());
+          if (is_managed(*host) && may_speak_of(connection, host->metadata.name_space)) enqueue(host->metadata.key());
       });
 }
 
 // Only what is handed over depends on: that it is there, whose it is, what it may be, and that its agent has reported.
-void assignment_changed(const View& view, std::string_view, const void* before, const void* after, const Enqueue& enqueue) {
+void assignment_changed(const View& view, std::string_view connection, const void* before, const void* after, const Enqueue& enqueue) {
   const auto* a = as<api::HostAssignment>(before);
   const auto* b = as<api::HostAssignment>(after);
   if (a && b && a->spec.machine_uid == b->spec.machine_uid && a->spec.state == b->spec.state &&
       a->status.agent.has_value() == b->status.agent.has_value())
     return;
-  for (const auto& host : view.by_index<api::Host>("", hosts_by_uid, (b ? b : a)->metadata.name))
+  for (const auto& host : hosts_named(view, connection, (b ? b : a)->metadata.name))
     if (is_managed(*host)) enqueue(host->metadata.key());
 }
 

@@ -1,7 +1,6 @@
 #include "controllers/machine/loop.hpp"
 
 #include <algorithm>
-#include <set>
 
 #include "apis/v1alpha1/agent_lease.hpp"
 #include "controllers/common/indexes.hpp"
@@ -97,7 +96,8 @@ void read_link(const Snapshot& s, Input& in) {
 
 void read_host(const Snapshot& s, Input& in) {
   const auto& uid = in.machine->metadata.uid;
-  auto hosts = s.view.by_index<api::Host>("", hosts_by_consumer, uid);
+  const auto& name_space = in.machine->metadata.name_space;
+  auto hosts = s.view.by_index<api::Host>("", hosts_by_consumer, path(name_space, uid));
   auto mine = s.view.by_index<api::HostAssignment>(in.connection, assignments_by_machine, uid);
   if (!in.cluster) mine.clear();
   // Claimed twice: the one that was told to be this machine is kept, else the first by name.
@@ -115,7 +115,7 @@ void read_host(const Snapshot& s, Input& in) {
   Text former = in.assignment ? in.assignment->metadata.name : Text();
   if (in.machine->status.host_ref) former = in.machine->status.host_ref->uid;
   if (former.empty()) return;
-  if (auto found = s.view.by_index<api::Host>("", hosts_by_uid, former); !found.empty()) in.former_host = found.front();
+  if (auto found = s.view.by_index<api::Host>("", hosts_by_uid, path(name_space, former)); !found.empty()) in.former_host = found.front();
 }
 
 Text node_name(const Input& in) {
@@ -125,6 +125,7 @@ Text node_name(const Input& in) {
 }
 
 void read_node(const Snapshot& s, Input& in) {
+  if (!in.cluster) return;  // no connection is known: that of the meta cluster isn't meant
   if (const Text name = node_name(in); !name.empty()) in.node = s.view.get<Node>(in.connection, {}, name);
   if (in.node && in.node->metadata.annotations.has(api::annotation::owned)) {
     reconcile::Pool pool;
@@ -283,18 +284,31 @@ std::function<Plan()> MachineLoop::observe(const Snapshot& s, const Key& key) co
 std::function<Plan()> MachineLoop::observe_remains(const Snapshot& s, const Key& key) const {
   std::vector<Remains> remains;
   if (!s.view.synced<api::Machine>("") || !s.view.synced<api::Host>("")) return nullptr;
-  std::set<std::string> connections;
-  for (const auto& cluster : s.view.list<api::Cluster>("", key.name_space)) connections.insert(connection_of(*cluster));
-  for (const auto& connection : connections)
+  bool blind = false;
+  for (const auto& cluster : s.view.list<api::Cluster>("", key.name_space)) {
+    const std::string connection = connection_of(*cluster);
+    const bool seen = s.view.sight(connection).seen;
     for (const auto& a : s.view.by_index<api::HostAssignment>(connection, assignments_by_name, key.str())) {
-      Remains r{.name_space = key.name_space, .connection = connection, .assignment = a, .host = {}, .node = {}};
-      if (auto found = s.view.by_index<api::Host>("", hosts_by_uid, a->metadata.name); !found.empty()) r.host = found.front();
+      if (!(a->metadata.labels.get(api::label::cluster_name) == cluster->metadata.name.view())) continue;
+      if (!seen) {
+        blind = true;
+        break;
+      }
+      Remains r{.cluster = cluster->metadata.key(), .connection = connection, .assignment = a, .host = {}, .node = {}};
+      // Within the namespace: what a business cluster says of a uid lifts nobody else's quarantine.
+      if (auto found = s.view.by_index<api::Host>("", hosts_by_uid, path(key.name_space, a->metadata.name)); !found.empty())
+        r.host = found.front();
       if (!a->spec.node_name.empty()) r.node = s.view.get<Node>(connection, {}, a->spec.node_name);
       remains.push_back(std::move(r));
     }
-  if (remains.empty()) return nullptr;
+  }
+  if (remains.empty() && !blind) return nullptr;
   const auto now = std::chrono::floor<std::chrono::seconds>(s.now.wall);
-  return [remains = std::move(remains), now] { return plan_remains(remains, now); };
+  return [remains = std::move(remains), now, blind] {
+    Plan out = plan_remains(remains, now);
+    if (blind && !out.again) out.again = reopen_wait;
+    return out;
+  };
 }
 
 // ---- sources ----
@@ -309,12 +323,20 @@ const T* as(const void* object) {
 }
 
 void enqueue_consumer(const api::Host* host, const Enqueue& enqueue) {
-  if (host && host->spec.consumer_ref) enqueue({host->spec.consumer_ref->name_space, host->spec.consumer_ref->name});
+  if (!host) return;
+  if (const auto* claim = claim_of(*host)) enqueue({claim->name_space, claim->name});
 }
 
 // A Node is named like its Host.
-void enqueue_machine_on(const View& view, const Text& node, const Enqueue& enqueue) {
-  for (const auto& host : view.by_index<api::Host>("", hosts_by_name, node)) enqueue_consumer(host.get(), enqueue);
+void enqueue_machine_on(const View& view, std::string_view connection, const Text& node, const Enqueue& enqueue) {
+  for (const auto& host : view.by_index<api::Host>("", hosts_by_name, node))
+    if (may_speak_of(connection, host->metadata.name_space)) enqueue_consumer(host.get(), enqueue);
+}
+
+// What an object of a business cluster says of its machine: "<namespace>/<name>".
+void enqueue_named(std::string_view connection, std::string_view machine, const Enqueue& enqueue) {
+  const Key key = key_of(machine);
+  if (!key.name.empty() && may_speak_of(connection, key.name_space)) enqueue(key);
 }
 
 void host_changed(const View& view, std::string_view, const void* before, const void* after, const Enqueue& enqueue) {
@@ -328,35 +350,32 @@ void host_changed(const View& view, std::string_view, const void* before, const 
   for (std::size_t i = 0; i < std::min(waiting.size(), max_waiters); ++i) enqueue(waiting[i]->metadata.key());
 }
 
-void assignment_changed(const View&, std::string_view, const void* before, const void* after, const Enqueue& enqueue) {
-  for (const void* object : {before, after}) {
-    if (!object) continue;
-    const Key key = key_of(as<api::HostAssignment>(object)->metadata.annotations.get(api::annotation::machine));
-    if (!key.name.empty()) enqueue(key);
-  }
+void assignment_changed(const View&, std::string_view connection, const void* before, const void* after, const Enqueue& enqueue) {
+  for (const void* object : {before, after})
+    if (object) enqueue_named(connection, as<api::HostAssignment>(object)->metadata.annotations.get(api::annotation::machine), enqueue);
 }
 
-void node_changed(const View& view, std::string_view, const void* before, const void* after, const Enqueue& enqueue) {
+void node_changed(const View& view, std::string_view connection, const void* before, const void* after, const Enqueue& enqueue) {
   const Node& node = *as<Node>(after ? after : before);
-  const Key key = key_of(node.metadata.annotations.get(api::annotation::machine));
-  if (!key.name.empty()) return enqueue(key);
-  enqueue_machine_on(view, node.metadata.name, enqueue);
+  const auto named = node.metadata.annotations.get(api::annotation::machine);
+  if (!key_of(named).name.empty()) return enqueue_named(connection, named, enqueue);
+  enqueue_machine_on(view, connection, node.metadata.name, enqueue);
 }
 
-void gate_pod_changed(const View& view, std::string_view, const void* before, const void* after, const Enqueue& enqueue) {
+void gate_pod_changed(const View& view, std::string_view connection, const void* before, const void* after, const Enqueue& enqueue) {
   const Text& node = as<GatePod>(after ? after : before)->spec.node_name;
-  if (!node.empty()) enqueue_machine_on(view, node, enqueue);
+  if (!node.empty()) enqueue_machine_on(view, connection, node, enqueue);
 }
 
 // A renewal is nothing new of a machine that is known to be alive: 10,000 hosts renew every minute.
-void lease_changed(const View& view, std::string_view, const void*, const void* after, const Enqueue& enqueue) {
+void lease_changed(const View& view, std::string_view connection, const void*, const void* after, const Enqueue& enqueue) {
   if (!after) return;  // a silent agent is seen by the clock
   const auto name = as<Lease>(after)->metadata.name.view();
   constexpr auto prefix = api::agent_lease_prefix;
   if (name.substr(0, prefix.size()) != prefix) return;
-  for (const auto& host : view.by_index<api::Host>("", hosts_by_uid, name.substr(prefix.size()))) {
-    if (!host->spec.consumer_ref) continue;
-    const auto machine = view.get<api::Machine>("", host->spec.consumer_ref->name_space, host->spec.consumer_ref->name);
+  for (const auto& host : hosts_named(view, connection, name.substr(prefix.size()))) {
+    const auto* claim = claim_of(*host);
+    const auto machine = claim ? view.get<api::Machine>("", claim->name_space, claim->name) : nullptr;
     if (machine && !is_true(machine->status.conditions, api::condition::agent_alive)) enqueue(machine->metadata.key());
   }
 }

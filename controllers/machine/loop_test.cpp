@@ -1,6 +1,7 @@
 // The machine loop on a simulated API server: whole lives, and what is defined for every odd thing that happens to them.
 #include <catch2/catch.hpp>
 
+#include "apis/v1alpha1/agent_lease.hpp"
 #include "controllers/machine/pass.hpp"
 #include "controllers/machine/testing.hpp"
 
@@ -149,6 +150,92 @@ TEST_CASE("hosts: none free, pinned, in maintenance, left unwiped") {
     w.step();
     CHECK_FALSE(w.get<api::Host>(other)->spec.consumer_ref);
     CHECK(w.running("m1", "rev1"));
+  }
+}
+
+TEST_CASE("two namespaces: no claim, hand-over or quarantine crosses them") {
+  TestWorld w;
+  w.package("k-1");
+  w.host("theirs", "r1", "prod");
+  const auto theirs = [&] { return w.get<api::Host>("theirs", "prod"); };
+  const auto uid = theirs()->metadata.uid.str();
+  w.machine("m1", "k-1", "rev1");
+  for (int i = 0; i < 4; ++i) w.step();
+  CHECK(w.condition("m1", "HostClaimed") == "False/NoFreeHost");
+  const auto steps = [&] {
+    for (int i = 0; i < 8; ++i) w.step();
+  };
+  const auto forge = [&](const std::string& machine, const std::string& spec) {
+    w.must({.verb = Verb::create,
+            .resource = &resource_of<api::HostAssignment>,
+            .body = R"({"apiVersion":"endstate.dev/v1alpha1","kind":"HostAssignment","metadata":{"name":")" + uid +
+                    R"(","labels":{"endstate.dev/cluster-name":"c"},"annotations":{"endstate.dev/machine":"default/)" + machine +
+                    R"("}},"spec":{"nodeName":"theirs",)" + spec + "}}"});
+  };
+  SECTION("an assignment that names a free Host of another namespace by its uid (C1)") {
+    forge("m1", R"("state":"Active","machineUID":")" + w.m("m1")->metadata.uid.str() + "\"");
+    steps();
+    CHECK_FALSE(theirs()->spec.consumer_ref);
+    CHECK(w.condition("m1", "HostClaimed") == "False/HostNotFound");
+    CHECK(has(w.m("m1")->status.blocked_by->message.str(), uid));
+    CHECK(w.granted.empty());
+  }
+  SECTION("a Host of another namespace that says it is this machine's (C3)") {
+    w.patch(
+        resource_of<api::Host>, "prod", "theirs", "",
+        R"({"spec":{"consumerRef":{"kind":"Machine","namespace":"default","name":"m1","uid":")" + w.m("m1")->metadata.uid.str() + "\"}}}");
+    steps();
+    CHECK(w.view.list<api::HostAssignment>("").empty());
+    CHECK(w.condition("m1", "HostClaimed") == "False/NoFreeHost");
+    w.host("h1");
+    REQUIRE(w.settle([&] { return w.running("m1", "rev1"); }, 20));
+    CHECK(w.m("m1")->status.host_ref->name == "h1");
+    CHECK(theirs()->spec.consumer_ref);  // not freed either: it is none of ours
+  }
+  SECTION("a released assignment that lifts another namespace's quarantine") {
+    w.patch(
+        resource_of<api::Host>, "prod", "theirs", "status",
+        R"({"status":{"phase":"Failed","conditions":[{"type":"Wiped","status":"False","reason":"NotWiped","lastTransitionTime":"2026-01-01T00:00:00Z"}]}})");
+    forge("never-was", R"("state":"Released","machineUID":"any")");
+    w.patch(resource_of<api::HostAssignment>, "", uid, "status", R"({"status":{"observedGeneration":1}})");
+    steps();
+    CHECK(theirs()->status.phase == api::HostPhase::failed);
+    CHECK(is_false(theirs()->status.conditions, "Wiped"));
+  }
+}
+
+TEST_CASE("what a business cluster says wakes nobody outside the namespace of its Cluster") {
+  TestWorld w;
+  w.package("k-1");
+  w.host("h1");
+  w.machine("m1", "k-1", "rev1");
+  REQUIRE(w.settle([&] { return w.running("m1", "rev1"); }, 10));
+  const auto a = w.assignment_of("m1");
+  const auto node = w.node_of("m1");
+  Node bare = *node;
+  bare.metadata.annotations = {};
+  const auto lease = w.get<reconcile::Lease>(api::agent_lease_name(a->metadata.name), std::string(api::system_namespace));
+  REQUIRE(lease);
+  w.patch(resource_of<api::Machine>, "default", "m1", "status", R"({"status":{"conditions":[]}})");
+  GatePod pod;
+  pod.spec.node_name = node->metadata.name;
+  const auto woken = [&](const reconcile::Kind& kind, std::string_view connection, const void* object) {
+    std::size_t n = 0;
+    for (const auto& source : w.loop->sources())
+      if (source.kind == &kind) source.keys(w.view, connection, nullptr, object, [&](const Key&) { ++n; });
+    return n;
+  };
+  struct Case {
+    const char* connection;
+    std::size_t n;
+  };
+  for (const auto& c : {Case{"default/c", 1}, Case{"", 1}, Case{"prod/c", 0}, Case{"default2/c", 0}, Case{"defaul/c", 0}}) {
+    INFO(c.connection);
+    CHECK(woken(reconcile::kind_of<api::HostAssignment>, c.connection, a.get()) == c.n);
+    CHECK(woken(reconcile::kind_of<Node>, c.connection, node.get()) == c.n);
+    CHECK(woken(reconcile::kind_of<Node>, c.connection, &bare) == c.n);
+    CHECK(woken(reconcile::kind_of<reconcile::Lease>, c.connection, lease.get()) == c.n);
+    CHECK(woken(reconcile::kind_of<GatePod>, c.connection, &pod) == c.n);
   }
 }
 

@@ -80,14 +80,14 @@ void TestWorld::package(const std::string& name, std::string_view disruption) {
            name + R"(","sha256":")" + std::string(64, 'a') + R"("}]})" + extra + "}}"});
 }
 
-void TestWorld::host(const std::string& name, const std::string& rack) {
+void TestWorld::host(const std::string& name, const std::string& rack, const std::string& name_space) {
   must({.verb = Verb::create,
         .resource = &resource_of<api::Host>,
-        .name_space = "default",
+        .name_space = name_space,
         .body = R"({"apiVersion":"endstate.dev/v1alpha1","kind":"Host","metadata":{"name":)" + quote(name) +
                 R"(},"spec":{"address":"10.0.0.1","hardware":{"idc":"d","rack":)" + quote(rack) + "}}}"});
-  patch(resource_of<api::Host>, "default", name, "status", R"({"status":{"phase":"Ready","agent":{"version":"1","bootID":"b1"}}})");
-  hosts_state[name];
+  patch(resource_of<api::Host>, name_space, name, "status", R"({"status":{"phase":"Ready","agent":{"version":"1","bootID":"b1"}}})");
+  if (name_space == "default") hosts_state[name];
 }
 
 namespace {
@@ -328,7 +328,7 @@ bool TestWorld::settle(const std::function<bool()>& done, int steps) {
 // ---- looking ----
 
 Ref<Node> TestWorld::node_of(const std::string& machine) const {
-  const auto hosts = view.by_index<api::Host>("", hosts_by_consumer, m(machine)->metadata.uid);
+  const auto hosts = view.by_index<api::Host>("", hosts_by_consumer, path("default", m(machine)->metadata.uid));
   return hosts.empty() ? nullptr : view.get<Node>("", {}, hosts.front()->metadata.name);
 }
 Ref<api::HostAssignment> TestWorld::assignment_of(const std::string& machine) const {

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <charconv>
+#include <stdexcept>
 
 #include "apis/v1alpha1/prefetch.hpp"
+#include "controllers/common/indexes.hpp"
 #include "reconcile/json/patch.hpp"
 
 namespace endstate::machine {
@@ -99,8 +101,15 @@ api::ResolvedPackage resolve(const Package& package) {
 
 }  // namespace
 
+void Pass::must_be_near(const api::Host& host) const {
+  const auto& own = machine.metadata;
+  const bool mine = host.spec.consumer_ref ? belongs_to(host, machine) : host.metadata.name_space == own.name_space;
+  if (!mine) throw std::logic_error("Host " + host.metadata.key().str() + " is no Host for Machine " + own.key().str());
+}
+
 void Pass::assign(std::uint8_t stage, std::string_view grant) {
   const api::Host& host = *(in.host ? in.host : in.candidate);
+  must_be_near(host);
   api::HostAssignment a;
   if (assignment) a = *assignment;
   a.spec.state = api::AssignmentState::active;
@@ -160,6 +169,7 @@ void Pass::remove(const Kind& kind, std::string connection, const reconcile::Obj
 }
 
 void Pass::free_host(const api::Host& host, std::uint8_t stage) {
+  must_be_near(host);
   Action action{.verb = Verb::merge_patch,
                 .kind = &kind_of<api::Host>,
                 .cluster = {},

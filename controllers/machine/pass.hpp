@@ -76,6 +76,8 @@ struct Pass {
   void put_assignment(api::HostAssignment a, std::uint8_t stage, std::string why);
   void remove(const reconcile::Kind& kind, std::string connection, const reconcile::ObjectMeta& meta, std::uint8_t stage, std::string why);
   void free_host(const api::Host& host, std::uint8_t stage);
+  // Before anything is written to a Host, or by it: it is of the machine's namespace, whatever the caches' indexes said. A bug, if not.
+  void must_be_near(const api::Host& host) const;
   void add_finalizer();
   void accept_retry(std::uint8_t stage);  // one-shot: the annotation goes when the grant for the new try is there
   void drop_finalizer(std::uint8_t stage);

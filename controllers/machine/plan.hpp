@@ -119,10 +119,10 @@ reconcile::Plan plan(const Input& in);
 // What is left of a Machine that is gone: a released assignment whose host has reported its wipe only now. The Node and the assignment
 // go, and the Host may be claimed again. An assignment that is Active is never touched: a missing Machine alone never wipes a host.
 struct Remains {
-  Text name_space;  // of the Machine, so of its Cluster
+  reconcile::Key cluster;  // in the Machine's namespace; its connection can be seen
   std::string connection;
   Ref<api::HostAssignment> assignment;
-  Ref<api::Host> host;  // with the assignment's name as uid; null: gone
+  Ref<api::Host> host;  // of that namespace, with the assignment's name as uid; null: gone
   Ref<Node> node;
 };
 reconcile::Plan plan_remains(const std::vector<Remains>& remains, WallTime now);

@@ -10,6 +10,7 @@ using reconcile::Action, reconcile::kind_of, reconcile::quote, reconcile::Verb;
 namespace {
 
 void claim(Pass& p, const api::Host& host) {
+  p.must_be_near(host);
   const api::ConsumerRef consumer{
       .kind = "Machine", .name_space = p.machine.metadata.name_space, .name = p.machine.metadata.name, .uid = p.machine.metadata.uid};
   std::string labels = quote(api::label::cluster_name) + ":" + quote(p.machine.spec.cluster_name);
@@ -33,10 +34,13 @@ void lose_host(Pass& p) {
   const std::string name = p.machine.status.host_ref ? p.machine.status.host_ref->name.str()
                            : p.in.assignment         ? p.in.assignment->spec.node_name.str()
                                                      : "";
-  const std::string message = former ? "Host " + name + " was given to " +
-                                           (former->spec.consumer_ref ? former->spec.consumer_ref->name.str() : "another") +
-                                           " while this machine had it: delete this Machine"
-                                     : "Host " + name + " is gone: delete this Machine, its set makes another";
+  const std::string message =
+      former ? "Host " + name + " was given to " + (former->spec.consumer_ref ? former->spec.consumer_ref->name.str() : "another") +
+                   " while this machine had it: delete this Machine"
+      : p.machine.status.host_ref
+          ? "Host " + name + " is gone: delete this Machine, its set makes another"
+          : "HostAssignment " + p.in.assignment->metadata.name.str() + " in its cluster says that it runs on Host " + name +
+                ", but this namespace has no Host of that uid: delete this Machine; if nobody knows that assignment, somebody forged it";
   p.condition(api::condition::host_claimed, ConditionStatus::false_, former ? reason::host_taken : reason::host_not_found, message);
   p.status.phase = api::MachinePhase::failed;
   p.block("Host", name, reason::host_lost, message);

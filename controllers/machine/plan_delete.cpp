@@ -178,9 +178,9 @@ reconcile::Plan plan_remains(const std::vector<Remains>& remains, WallTime now) 
       out.again = std::chrono::milliseconds(1'000);
       break;
     }
-    out.permit = reconcile::PermitRequest{.cluster = {r.name_space, r.assignment->metadata.labels.get(api::label::cluster_name)},
+    out.permit = reconcile::PermitRequest{.cluster = r.cluster,
                                           .operation = api::operation::machine_delete,
-                                          .subject = {r.name_space, r.assignment->spec.node_name},
+                                          .subject = {r.cluster.name_space, r.assignment->spec.node_name},
                                           .subject_uid = r.assignment->spec.machine_uid,
                                           .lasts = std::chrono::seconds(60)};
     const auto remove = [&](const reconcile::Kind& kind, const reconcile::ObjectMeta& meta) {

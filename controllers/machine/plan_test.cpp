@@ -117,6 +117,30 @@ TEST_CASE("opening takes off our taints only, each where it was seen") {
   CHECK_FALSE(out.actions[0].guarded);  // opening disturbs nobody
 }
 
+TEST_CASE("a Host of another namespace is never written to, whatever the caches say") {
+  auto in = in_service();
+  const auto elsewhere = changed<api::Host>(in.host, [](api::Host& h) { h.metadata.name_space = "theirs"; });
+  SECTION("claimed for this very machine: it frees and hands over nothing") {
+    in.host = elsewhere;
+    in.assignment = nullptr;
+    CHECK_THROWS_AS(plan(in), std::logic_error);
+    in = in_service();
+    in.more_hosts = {elsewhere};
+    CHECK_THROWS_AS(plan(in), std::logic_error);
+  }
+  SECTION("free: it isn't claimed") {
+    in.host = nullptr;
+    in.assignment = nullptr;
+    in.machine = changed<api::Machine>(in.machine, [](api::Machine& m) { m.status = {}; });
+    in.candidate = changed<api::Host>(elsewhere, [](api::Host& h) { h.spec.consumer_ref.reset(); });
+    CHECK_THROWS_AS(plan(in), std::logic_error);
+  }
+  SECTION("within the namespace, for another machine") {
+    in.more_hosts = {changed<api::Host>(in.host, [](api::Host& h) { h.spec.consumer_ref->uid = "another"; })};
+    CHECK_THROWS_AS(plan(in), std::logic_error);
+  }
+}
+
 TEST_CASE("another's isolation is never taken off") {
   const auto out = plan(with_taints(in_service(), {{.key = "endstate.dev/isolated", .value = "repair", .effect = "NoSchedule"}}));
   CHECK(out.actions.empty());
@@ -246,7 +270,7 @@ TEST_CASE("progress waits, what matters is written at once") {
 
 TEST_CASE("what a machine that is gone left behind goes only when it was released and wiped") {
   const auto in = in_service();
-  Remains r{.name_space = "default", .connection = "", .assignment = in.assignment, .host = in.host, .node = in.node};
+  Remains r{.cluster = {"default", "c"}, .connection = "", .assignment = in.assignment, .host = in.host, .node = in.node};
   CHECK(plan_remains({r}, start).actions.empty());  // Active: a missing Machine alone never wipes a host
   r.assignment = changed<api::HostAssignment>(r.assignment, [](auto& a) { a.spec.state = api::AssignmentState::released; });
   CHECK(plan_remains({r}, start).actions.empty());  // its agent has not said that it is wiped

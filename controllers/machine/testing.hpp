@@ -53,7 +53,7 @@ class TestWorld {
 
   // ---- what people do ----
   void package(const std::string& name, std::string_view disruption = {});
-  void host(const std::string& name, const std::string& rack = "r1");
+  void host(const std::string& name, const std::string& rack = "r1", const std::string& name_space = "default");
   void machine(const std::string& name, const std::string& package, const std::string& revision, const std::string& extra_spec = {});
   void want(const std::string& name, const std::string& package, const std::string& revision);  // as its set would edit it
   void annotate(const std::string& name, const std::string& key, const std::string& value_json);
