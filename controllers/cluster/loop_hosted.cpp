@@ -126,6 +126,9 @@ HostedFacts observe_hosted(const reconcile::Snapshot& given, const api::Cluster&
   read_workloads<reconcile::StatefulSet>(view, key, out);
   read_secrets(view, cluster, out);
   for (const auto& f : given.memory.failures)
+    if (f.error.code == reconcile::Code::exists && f.resource == kind_of<reconcile::Secret>.resource)
+      out.taken_secrets.push_back(f.name.str());
+  for (const auto& f : given.memory.failures)
     if (f.error.code == reconcile::Code::invalid || f.error.code == reconcile::Code::forbidden || f.error.code == reconcile::Code::exists)
       out.refused_writes.push_back(f.what + ": " + f.error.message);
   return out;

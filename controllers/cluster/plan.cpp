@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "controllers/cluster/operations.hpp"
 #include "controllers/cluster/plan_delete.hpp"
 #include "controllers/common/machine_state.hpp"
 #include "reconcile/json/encode.hpp"
@@ -74,6 +75,7 @@ class Writer {
     status_.conditions.clear();
     status_.addons.clear();
     status_.observed_generation = s_.cluster->metadata.generation;
+    if (hosted_) status_.operations = under_way(s_.cluster->status.operations, hosted_->unsettled, s_.now);
     status_.phase = phase(s_, link, hosted_);
     if (hosted_) {
       status_.control_plane = hosted_->status;
@@ -222,10 +224,20 @@ api::ClusterStatus own_part(api::ClusterStatus status) {
   return status;
 }
 
+// What is said and what is locked are one status. A lock goes out under its permit, so what is to be said is said first, alone; counters
+// wait.
 void write_status(const Snapshot& s, api::ClusterStatus status, Planned& out) {
   const auto& c = *s.cluster;
   const auto before = own_part(c.status);
-  const bool changed = !(status == before);
+  bool changed = !(status == before);
+  const bool locks = !c.metadata.deleting();  // a Teardown ends with its Cluster
+  if (locks && out.plan.permit && changed && !only_counters(status, before)) {
+    out.plan.permit.reset();
+    std::erase_if(out.plan.actions, [](const reconcile::Action& a) { return a.guarded; });
+    out.plan.again = std::min<std::chrono::milliseconds>(out.plan.again.value_or(1s), 1s);
+  } else if (locks && lock_first(c, status, s.now, out.plan)) {
+    changed = false;
+  }
   out.plan.status = reconcile::StatusWrite{.kind = &reconcile::kind_of<api::Cluster>,
                                            .key = c.metadata.key(),
                                            .uid = c.metadata.uid,

@@ -44,9 +44,18 @@ class Planner {
     decide();
     describe();
     if (const auto why = refusal(site_); !why.empty()) problem(reason::invalid_spec, "Cluster", site_.name, why);
+    // One that was made by its first range alone goes on as it is: clusterNetwork can't change.
+    if (!site_.more_ranges.empty() && in_.cluster.status.control_plane.certificates.empty())
+      problem(
+          reason::invalid_spec, "Cluster", site_.name,
+          "clusterNetwork." + site_.more_ranges + ".cidrBlocks: two ranges (dual stack) can't be served yet: create the Cluster with one");
+    if (!in_.facts.taken_secrets.empty())
+      problem(reason::invalid_spec, "Secret", site_.name_space + "/" + in_.facts.taken_secrets.front(),
+              "the Secret " + in_.facts.taken_secrets.front() +
+                  " was there before and isn't endstate's: delete it, or create the Cluster by another name");
     if (!in_.facts.endpoint_holder.empty()) {
       problem(reason::invalid_spec, "Cluster", site_.name,
-              "controlPlane.endpoint: " + site_.endpoint + ", port " + std::to_string(site_.port) + ", is the endpoint of Cluster " +
+              "controlPlane.endpoint: " + site_.endpoint + ", port " + std::to_string(site_.port) + ", is the endpoint of " +
                   in_.facts.endpoint_holder + " already: choose another host or port");
       look_again_after(30s);  // the other one may go
     }
@@ -129,6 +138,7 @@ class Planner {
                            .package = std::string(w->metadata.annotations.get(api::annotation::package_version)),
                            .settled = well(part, wellness),
                            .failure = failure_of(*w)};
+      if (!release_.parts[i].settled) out_.unsettled.emplace(suffix(part));
     }
     release_.hold = [this](std::string_view hop) { return hold(hop); };
     decision_ = plan_release(release_);
@@ -443,7 +453,9 @@ class Planner {
     }
     action.guarded = true;
     out_.actions.push_back(std::move(action));
-    if (!out_.permit) out_.permit = permit(operation, target + "/" + std::string(suffix(part)), there.metadata.generation.value_or(0));
+    if (out_.permit) return;
+    out_.permit = permit(operation, target + "/" + std::string(suffix(part)), there.metadata.generation.value_or(0));
+    if (decision_.course != Course::back) out_.permit->component = suffix(part);  // on the way back all parts go at once
   }
   // By the workload's generation: asking again for the same change costs nothing.
   reconcile::PermitRequest permit(std::string_view operation, const std::string& revision, std::int64_t attempt) const {

@@ -14,6 +14,7 @@
 #pragma once
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,7 @@ struct HostedFacts {
   std::map<std::string, std::string, std::less<>> logs;  // of Jobs' steps (job_facts.hpp), by the id of their question
   std::string endpoint_holder;                           // site.hpp
   std::vector<std::string> refused_writes;               // of the last pass: children that the API server won't have
+  std::vector<std::string> taken_secrets;                // the same: names of Secrets that are there and aren't its own
 };
 
 struct HostedLine {
@@ -77,6 +79,7 @@ struct HostedPlan {
   std::optional<HostedProblem> problem;
   bool connect = false;
   std::optional<std::chrono::milliseconds> again;
+  std::set<std::string, std::less<>> unsettled;  // components that are being changed, or aren't as available as they should be
 };
 
 struct HostedInput {

@@ -421,7 +421,7 @@ TEST_CASE("drift is put back, by what was granted, and then there is nothing to 
     w.spec.raw = spec.dump();
     m.pass();
     CHECK(m.operations == std::vector<std::string>{"ControlPlaneRollback"});
-    CHECK(m.writes == 1);
+    CHECK(m.writes == 2);  // its lock, and itself
   }
   SECTION("a workload that is gone") {
     m.facts.workloads.erase("hz-a-controller-manager");
@@ -610,7 +610,7 @@ TEST_CASE("a CA is replaced when asked: everybody restarts twice or more under C
   for (int i = 0; i < 100; ++i) {
     const auto p = m.pass();
     std::size_t guarded = 0;
-    for (const auto& a : p.plan.actions) guarded += a.guarded;
+    for (const auto& a : p.plan.actions) guarded += a.guarded && a.subresource.empty();  // beside its lock
     most = std::max(most, guarded);
     m.tick();
   }
@@ -666,7 +666,7 @@ TEST_CASE("what is refused stops before anything is made", "[hosted][plan]") {
 
 TEST_CASE("an endpoint that another Cluster has already is refused to the younger, until the other goes", "[hosted][plan]") {
   MetaCluster m;
-  m.facts.endpoint_holder = "prod/hz-b";
+  m.facts.endpoint_holder = "Cluster hz-b";
   m.settle(10);
   CHECK(m.why("Stalled") == api::reason::invalid_spec);
   CHECK(m.facts.workloads.empty());
@@ -682,6 +682,7 @@ TEST_CASE("who has an endpoint: host and port alike, and older; the same age by 
     c.metadata.name_space = "prod";
     c.metadata.name = c.metadata.uid = name;
     c.metadata.creation_timestamp = WallTime{} - std::chrono::hours(age);
+    c.spec.control_plane.type = api::ControlPlaneType::hosted;
     if (*host) c.spec.control_plane.endpoint = api::Endpoint{.host = host, .port = port};
     return std::make_shared<const api::Cluster>(c);
   };
@@ -690,12 +691,74 @@ TEST_CASE("who has an endpoint: host and port alike, and older; the same age by 
     Ref<api::Cluster> cluster;
     std::string holder;
   };
-  for (const auto& c : {Case{cluster("b", 1, "10.0.0.1", 6443), "prod/a"}, Case{cluster("b", 1, "10.0.0.1", 6444), ""},
+  for (const auto& c : {Case{cluster("b", 1, "10.0.0.1", 6443), "Cluster a"}, Case{cluster("b", 1, "10.0.0.1", 6444), ""},
                         Case{cluster("b", 1, "10.0.0.2", {}), ""}, Case{cluster("b", 1, "", {}), ""},
-                        Case{cluster("b", 10, "10.0.0.1", {}), ""}, Case{cluster("b", 9, "10.0.0.1", {}), "prod/a"}}) {
+                        Case{cluster("b", 10, "10.0.0.1", {}), ""}, Case{cluster("b", 9, "10.0.0.1", {}), "Cluster a"}}) {
     INFO(c.cluster->metadata.name.str() << " " << c.holder);
     CHECK(endpoint_holder(*c.cluster, {old, c.cluster}) == c.holder);
   }
+}
+
+TEST_CASE("an endpoint is held by a Hosted Cluster that is run, and by nobody else; other namespaces aren't named", "[hosted][trust]") {
+  const auto cluster = [](const char* name_space, const char* name, int age) {
+    api::Cluster c;
+    c.metadata.name_space = name_space;
+    c.metadata.name = c.metadata.uid = name;
+    c.metadata.creation_timestamp = WallTime{} - std::chrono::hours(age);
+    c.spec.control_plane.type = api::ControlPlaneType::hosted;
+    c.spec.control_plane.endpoint = api::Endpoint{.host = "10.0.0.1", .port = 6443};
+    return c;
+  };
+  const auto ours = cluster("prod", "ours", 1);
+  auto other = cluster("other", "squat", 9);
+  const auto holder = [&](const api::Cluster& c) { return endpoint_holder(c, {std::make_shared<const api::Cluster>(other)}); };
+  CHECK(holder(ours) == "a Cluster of another namespace");
+  SECTION("External: its endpoint is for people") {
+    other.spec.control_plane.type = api::ControlPlaneType::external;
+    CHECK(holder(ours).empty());
+  }
+  SECTION("being deleted") {
+    other.metadata.deletion_timestamp = WallTime{};
+    CHECK(holder(ours).empty());
+  }
+  SECTION("paused before it was begun") {
+    other.spec.paused = true;
+    CHECK(holder(ours).empty());
+    other.status.control_plane.certificates.push_back({.name = "ca"});
+    CHECK_FALSE(holder(ours).empty());
+  }
+  SECTION("who was begun has it, however young") {
+    auto begun = ours;
+    begun.status.control_plane.certificates.push_back({.name = "ca"});
+    CHECK(holder(begun).empty());
+  }
+}
+
+TEST_CASE("two ranges are refused while the Cluster is new; one that runs by its first goes on", "[hosted][plan]") {
+  MetaCluster m;
+  m.cluster.spec.cluster_network.emplace();
+  m.cluster.spec.cluster_network->services.cidr_blocks = {"10.112.0.0/16", "fd00:20::/112"};
+  SECTION("new") {
+    m.settle(10);
+    CHECK(m.why("Stalled") == api::reason::invalid_spec);
+    CHECK(m.facts.workloads.empty());
+  }
+  SECTION("it runs") {
+    auto one = m.cluster.spec.cluster_network;
+    m.cluster.spec.cluster_network->services.cidr_blocks = {"10.112.0.0/16"};
+    m.settle();
+    m.cluster.spec.cluster_network = one;
+    m.settle(3);
+    CHECK(m.is("Ready", ConditionStatus::true_));
+  }
+}
+
+TEST_CASE("a Secret that was there before is not taken for the Cluster's own", "[hosted][trust]") {
+  MetaCluster m;
+  m.facts.taken_secrets = {"hz-a-ca"};
+  m.settle(5);
+  CHECK(m.why("Stalled") == api::reason::invalid_spec);
+  CHECK(m.facts.workloads.empty());
 }
 
 TEST_CASE("paused: it is looked at, and left alone", "[hosted][plan]") {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "controllers/cluster/network.hpp"
+#include "controllers/common/machine_state.hpp"
 
 namespace endstate::cluster {
 
@@ -54,6 +55,8 @@ Site site_of(const api::Cluster& c) {
       return blocks.cidr_blocks.empty() ? std::string() : blocks.cidr_blocks.front().str();
     };
     s.pod_range = first(network->pods);
+    if (network->pods.cidr_blocks.size() > 1) s.more_ranges = "pods";
+    if (network->services.cidr_blocks.size() > 1) s.more_ranges = "services";
     if (!network->services.cidr_blocks.empty()) s.service_range = first(network->services);
     if (!network->service_domain.empty()) s.service_domain = network->service_domain.str();
   }
@@ -91,10 +94,16 @@ std::string endpoint_holder(const api::Cluster& cluster, const std::vector<std::
   const auto age = [](const api::Cluster& c) {
     return std::pair(c.metadata.creation_timestamp.value_or(reconcile::WallTime{}), c.metadata.uid.str());
   };
+  const auto begun = [](const api::Cluster& c) { return !c.status.control_plane.certificates.empty(); };
+  const auto is_run = [&](const api::Cluster& c) {
+    return c.spec.control_plane.type == api::ControlPlaneType::hosted && !c.metadata.deleting() && (begun(c) || !is_paused(c));
+  };
   for (const auto& other : all) {
     const auto& theirs = other->spec.control_plane.endpoint;
     if (other->metadata.uid == cluster.metadata.uid || !theirs || place(*theirs) != place(*cluster.spec.control_plane.endpoint)) continue;
-    if (age(*other) < age(cluster)) return other->metadata.key().str();
+    if (!is_run(*other) || std::pair(!begun(*other), age(*other)) > std::pair(!begun(cluster), age(cluster))) continue;
+    return other->metadata.name_space == cluster.metadata.name_space ? "Cluster " + other->metadata.name.str()
+                                                                     : "a Cluster of another namespace";
   }
   return {};
 }

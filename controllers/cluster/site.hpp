@@ -45,7 +45,8 @@ struct Site {
   SnapshotSite snapshots;
   std::chrono::seconds soak{30}, progress_deadline{300};
   std::string pod_range, service_range = "10.96.0.0/16", service_domain = "cluster.local";  // of the business cluster
-  std::string endpoint;                                                                     // host that clients use; empty: service_address
+  std::string more_ranges;  // a field of clusterNetwork that gives two: refused, until both families are served
+  std::string endpoint;     // host that clients use; empty: service_address
   int port = 6443;
   // Addresses of Services in the meta cluster; empty until they have one.
   std::string service_address;
@@ -67,8 +68,10 @@ Site site_of(const v1alpha1::Cluster& cluster);
 // What can't be made of this spec, for people; empty: nothing. The schema has checked what it can.
 std::string refusal(const Site& site);
 
-// Of all Clusters one that has the same endpoint (`spec.controlPlane.endpoint`, host and port) and is older: "<namespace>/<name>"; empty:
-// none. Two API servers can't have one address; the younger isn't made.
+// Whose the endpoint is (`spec.controlPlane.endpoint`, host and port) if it is another's: its name, or, of another namespace, no name;
+// empty: nobody's. Two API servers can't have one address. Only a Hosted Cluster that is run holds one: not an External one, whose endpoint
+// is for people, not one that is being deleted, nor a paused one that was never begun. Of two, the one that was begun has it, else the
+// older.
 std::string endpoint_holder(const v1alpha1::Cluster& cluster, const std::vector<std::shared_ptr<const v1alpha1::Cluster>>& all);
 
 // Every certificate that the control plane needs. Needs the addresses. `trusted`: fingerprints of the cluster CA's bundle (a kubeconfig

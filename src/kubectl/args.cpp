@@ -95,6 +95,8 @@ class Builder {
     kubeconfig();
     top();
     enrol();
+    rights();
+    doctor();
   }
   std::variant<Args, int> made() const {
     const auto request = parse_seconds(raw_.request_timeout);
@@ -230,6 +232,26 @@ class Builder {
                            args.target = *target;
                            return Args{{}, std::move(args)};
                          }});
+  }
+
+  void rights() {
+    auto* app = sub(app_, "rights", "Which rules endstate lacks in the cluster of an External Cluster, as YAML that grants them",
+                    "Exit codes: 0 it lacks none; 1 it lacks some; 2 wrong command line; 5 an API server can't be reached or says no.");
+    add_target(*app, raw_, "NAME, or cluster/NAME");
+    commands_.push_back({app, [this]() -> std::variant<Args, int> {
+                           auto words = raw_.target;
+                           if (words.size() == 1 && words[0].find('/') == std::string::npos) words.insert(words.begin(), "cluster");
+                           const auto target = parse_target(words, {"Cluster"});
+                           if (!target) return wrong("name a cluster, like hz-a");
+                           return Args{{}, RightsArgs{*target}};
+                         }});
+  }
+
+  void doctor() {
+    auto* app =
+        sub(app_, "doctor", "What of this installation breaks docs/security.md, and what to do about it. Changes nothing",
+            "Exit codes: 0 nothing, or notes only; 1 a danger; 2 wrong command line; 5 the API server can't be reached or says no.");
+    commands_.push_back({app, []() -> std::variant<Args, int> { return Args{{}, DoctorArgs{}}; }});
   }
 
   void top() {

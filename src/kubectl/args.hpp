@@ -62,6 +62,10 @@ struct EnrolArgs {
   std::string server, tls_server_name;  // as the host reaches the API server; empty: as the user does
   std::chrono::seconds timeout{60};
 };
+struct RightsArgs {
+  Target target;
+};
+struct DoctorArgs {};
 struct TopArgs {
   bool watch = false, once = false, all_namespaces = false;
   std::chrono::seconds interval{2};
@@ -70,7 +74,7 @@ struct TopArgs {
 
 struct Args {
   Common common;
-  std::variant<RolloutArgs, DiffArgs, DescribeArgs, KubeconfigArgs, TopArgs, EnrolArgs> command;
+  std::variant<RolloutArgs, DiffArgs, DescribeArgs, KubeconfigArgs, TopArgs, EnrolArgs, RightsArgs, DoctorArgs> command;
 };
 
 // The command, or the exit code of a run that ends here.

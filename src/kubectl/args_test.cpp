@@ -148,6 +148,12 @@ TEST_CASE("--help stands at every level, and says the exit codes", "[args]") {
   CHECK(parse({"--version"}).code() == 0);
 }
 
+TEST_CASE("rights: one Cluster; doctor: nothing", "[args]") {
+  CHECK(std::get<RightsArgs>(parse({"rights", "hz-a"}).args().command).target.name == "hz-a");
+  CHECK(std::get<RightsArgs>(parse({"rights", "cluster/hz-a"}).args().command).target.name == "hz-a");
+  CHECK(std::holds_alternative<DoctorArgs>(parse({"doctor"}).args().command));
+}
+
 TEST_CASE("enrol: one Host, as kubectl prints it too", "[args]") {
   const auto host = [](const Parsed& p) { return std::get<EnrolArgs>(p.args().command).host; };
   CHECK(host(parse({"enrol", "h1"})) == "h1");

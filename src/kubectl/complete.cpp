@@ -91,7 +91,7 @@ Completion complete(const std::vector<std::string>& words, const CommandNames& c
     for (const auto& flag : at->flags) offer(flag, {}, typed, out);
   } else if (!at->below.empty()) {
     for (const auto& sub : at->below) offer(sub.name, sub.what, typed, out);
-  } else if (at->name == "kubeconfig") {
+  } else if (at->name == "kubeconfig" || at->name == "rights") {
     out.with_kind = false;
     if (positional.empty()) out.kinds = {"Cluster"};
   } else if (positional.size() < 2 && at->name != "top") {

@@ -26,8 +26,8 @@ TEST_CASE("kubeconfig is completed by clusters' names, its file by files", "[com
 }
 
 TEST_CASE("completion: commands, verbs and flags, by what is typed", "[kubectl]") {
-  CHECK(words_of({""}) == Words{"rollout", "diff", "describe", "kubeconfig", "top", "enrol"});
-  CHECK(words_of({"d"}) == Words{"diff", "describe"});
+  CHECK(words_of({""}) == Words{"rollout", "diff", "describe", "kubeconfig", "top", "enrol", "rights", "doctor"});
+  CHECK(words_of({"d"}) == Words{"diff", "describe", "doctor"});
   CHECK(words_of({"rollout", "p"}) == Words{"pause", "promote"});
   CHECK(words_of({"-n", "prod", "rollout", "st"}) == Words{"status"});
   CHECK(words_of({"diff", "--to"}) == Words{"--to-revision"});

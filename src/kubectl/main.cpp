@@ -34,5 +34,7 @@ int main(int argc, char** argv) {
   if (const auto* diff = std::get_if<DiffArgs>(&args.command)) return run_diff(session, *diff, std::cin);
   if (const auto* kubeconfig = std::get_if<KubeconfigArgs>(&args.command)) return run_kubeconfig(session, *kubeconfig);
   if (const auto* enrol = std::get_if<EnrolArgs>(&args.command)) return run_enrol(session, *enrol, *credentials);
+  if (const auto* rights = std::get_if<RightsArgs>(&args.command)) return run_rights(session, *rights);
+  if (std::holds_alternative<DoctorArgs>(args.command)) return run_doctor(session);
   return run_describe(session, std::get<DescribeArgs>(args.command));
 }

@@ -26,6 +26,8 @@ int run_rollout(const Session& session, const RolloutArgs& args);
 int run_diff(const Session& session, const DiffArgs& args, std::istream& standard_input);
 int run_kubeconfig(const Session& session, const KubeconfigArgs& args);
 int run_describe(const Session& session, const DescribeArgs& args);
+int run_rights(const Session& session, const RightsArgs& args);
+int run_doctor(const Session& session);
 int run_enrol(const Session& session, const EnrolArgs& args, const reconcile::Credentials& credentials);
 
 }  // namespace endstate::kubectl
