@@ -55,7 +55,12 @@ kubectl_admin apply -f manifests/rbac/namespace.yaml >/dev/null
 # The strictest Pod Security level: pods that don't fit it are not created.
 kubectl_admin label namespace endstate-system pod-security.kubernetes.io/enforce=restricted >/dev/null
 
-check "helm install" helm install endstate charts/endstate --timeout 120s
+listens_everywhere() { "$helm_program" template endstate charts/endstate -n endstate-system | grep -F -- '--http-address=:8080'; }
+check "the operator listens on every family of addresses" listens_everywhere
+# CRDs that were there before, by kubectl: refused, until Helm is told to take them over (docs/operating.md).
+kubectl_admin apply --server-side -f manifests/crds >/dev/null
+refuses "CRDs that aren't Helm's are not taken over silently" "invalid ownership metadata" helm install endstate charts/endstate --timeout 120s
+check "helm install --take-ownership" helm install endstate charts/endstate --take-ownership --timeout 120s
 check "all CRDs are served" crds_served
 pods() { [[ $(count pods -n endstate-system -l app.kubernetes.io/name=endstate-operator) == "$1" ]]; }
 check "the pods are admitted under the restricted Pod Security level" within 60 pods 2
@@ -87,6 +92,9 @@ check "the upgrade is in the Deployment" test "$(kubectl_admin get deployment -n
 
 check "helm uninstall" helm uninstall endstate --wait --timeout 120s
 check "CRDs outlive the release" test "$(count crd)" = $((crds + 2))
+refuses "what is left is not another release's" "invalid ownership metadata" helm install other charts/endstate --timeout 120s
+check "unless it takes it over" helm install other charts/endstate --take-ownership --timeout 120s
+check "and goes again" helm uninstall other --wait --timeout 120s
 gone() { [[ $(count deployment,service,networkpolicy,pdb -n endstate-system) == 0 ]]; }
 check "nothing else does" within 60 gone
 

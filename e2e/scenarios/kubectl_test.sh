@@ -242,6 +242,33 @@ check "a kubeconfig that isn't there" gives 2 "/nonexistent" "$BUILD_BIN/kubectl
 check "a context that isn't there" gives 2 "nowhere" endstate top --context nowhere
 check "--help says the exit codes" gives 0 "Exit codes" endstate rollout status --help
 
+# --- what of an installation is not as docs/security.md says, and what a business cluster lacks ---
+check "doctor: nothing is dangerous here" gives 0 "is the meta cluster itself" endstate doctor
+kubectl_admin get validatingadmissionpolicybinding agents.endstate.dev -o json | jq 'del(.metadata.resourceVersion, .metadata.uid)' >"$work/binding.json"
+kubectl_admin delete validatingadmissionpolicybinding agents.endstate.dev >/dev/null
+check "doctor: a policy without its binding is a danger" gives 1 "DANGER  the admission policy agents.endstate.dev" endstate doctor
+kubectl_admin apply -f "$work/binding.json" >/dev/null
+# With the operator's own identity nothing may be missing: so the table of rights asks for nothing that its role doesn't have.
+far_as() { # far_as KUBECONFIG: the Cluster far, reached with it
+  kubectl_admin create secret generic far --from-file="value=$1" --dry-run=client -o yaml | kubectl_admin apply -f - >/dev/null
+}
+kubectl_admin apply -f - >/dev/null <<'YAML'
+apiVersion: endstate.dev/v1alpha1
+kind: Cluster
+metadata: {name: far, namespace: default}
+spec: {paused: true, controlPlane: {type: External, kubeconfigSecret: {name: far}}}
+YAML
+kubectl_admin config view --raw --flatten --minify -o json | jq --arg token "$(<"$RUN_DIR/operator.token")" '.users = [{name: "o", user: {token: $token}}] | .contexts[0].context.user = "o"' >"$work/far.kubeconfig"
+far_as "$work/far.kubeconfig"
+check "rights: the operator's own role lacks nothing" gives 0 "may do all that it must" endstate rights far
+kubectl_admin create serviceaccount nobody >/dev/null
+jq --arg token "$(kubectl_admin create token nobody)" '.users[0].user = {token: $token}' "$work/far.kubeconfig" >"$work/nobody.kubeconfig"
+far_as "$work/nobody.kubeconfig"
+check "rights: what is missing comes as YAML" gives 1 "resources: [pods/eviction]" endstate rights far
+endstate rights far >"$work/missing.yaml" 2>/dev/null || true
+check "and can be applied as it is" kubectl_admin apply --dry-run=server -f "$work/missing.yaml"
+kubectl_admin delete cluster.endstate.dev far --wait=false >/dev/null
+
 # --- somebody who may only look ---
 kubectl_admin create serviceaccount looker >/dev/null
 kubectl_admin create clusterrolebinding looker --clusterrole=endstate-view --serviceaccount=default:looker >/dev/null
