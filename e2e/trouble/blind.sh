@@ -1,5 +1,6 @@
 # shellcheck shell=bash
 # Stories: the operator can't see a cluster, or its account is emptied. To be sourced by run.sh.
+# shellcheck disable=SC2154 # short, seed and cut_seconds are run.sh's
 
 # play_blind NAME: 50 machines, 3 of them at once, 8 updated; then the cluster is away for a while. `cut` and `restore` are the caller's.
 play_blind() {

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
 # Stories: what is asked to let go ends, whatever is gone already; and what can't be done is said. To be sourced by run.sh.
+# shellcheck disable=SC2154 # short, seed and cut_seconds are run.sh's
 
 # Namespaces with a Cluster, Hosts and Machines in them are deleted; before that some of it by hand, in an order by chance.
 story_namespaces() {

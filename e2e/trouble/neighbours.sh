@@ -1,5 +1,6 @@
 # shellcheck shell=bash
 # Stories: a neighbour whose API server hangs, is slow, or never stops talking. The healthy ones must not feel it. To be sourced by run.sh.
+# shellcheck disable=SC2154 # short, seed and cut_seconds are run.sh's
 
 neighbour_dir=$RUN_DIR-neighbour neighbour_port=$((PORT_BASE + 1000))
 neighbours_down() {
