@@ -255,12 +255,12 @@ bool had_kubeconfig(const api::Cluster& c) {
 }
 
 // The meta cluster is always connected; a Cluster that names no Secret (any more) has no connection of its own. A Hosted one has from when
-// its kubeconfig is made.
+// its kubeconfig is made, and keeps what it has when that Secret goes first (its namespace is being deleted): its machines need it still.
 reconcile::ConnectWish wish(const Snapshot& s, bool wanted) {
   const auto& c = *s.cluster;
   if (!is_external(c))
     return {.cluster = c.metadata.key().str(),
-            .connected = wanted && (s.hosted_on ? s.hosted.leaves.contains("kubeconfig") : had_kubeconfig(c)),
+            .connected = wanted && (s.connection.known || (s.hosted_on ? s.hosted.leaves.contains("kubeconfig") : had_kubeconfig(c))),
             .secret_namespace = c.metadata.name_space,
             .secret_name = c.metadata.name.str() + "-kubeconfig"};
   const auto& secret = c.spec.control_plane.kubeconfig_secret;

@@ -1,11 +1,12 @@
 #include "controllers/cluster/plan_delete.hpp"
 
+#include "controllers/common/machine_state.hpp"
 #include "reconcile/json/encode.hpp"
 
 namespace endstate::cluster {
 namespace {
 
-using reconcile::Action, reconcile::Verb;
+using reconcile::Action, reconcile::ConditionStatus, reconcile::Verb;
 
 template <class T>
 Action remove(const T& object, std::string why) {
@@ -38,6 +39,13 @@ std::string left_text(const Snapshot& s) {
   return std::to_string(s.sets.size()) + " MachineSets and " + std::to_string(s.machines.size()) + " Machines";
 }
 
+// What becomes of its Machines while its API server is away: controllers/machine/plan_delete.cpp.
+std::string unseen_text(const Snapshot& s) {
+  if (s.machines.empty() || s.connection.reachable == ConditionStatus::true_ || connection_of(*s.cluster).empty()) return {};
+  return "; its API server can't be seen: Machines that are being deleted go 15 min after this Cluster was, at once if it or they are "
+         "annotated endstate.dev/force-delete, and their Hosts are marked NotWiped";
+}
+
 bool is_protected(const reconcile::ObjectMeta& meta) {
   return meta.annotations.get(api::annotation::delete_protection) == api::protection::always;
 }
@@ -58,7 +66,7 @@ Deletion cascade(const Snapshot& s) {
     for (const auto& m : s.machines) take(*m, "its Cluster is deleted, and annotated Cascading");
   out.stalled = kept > 0 && out.actions.empty();
   out.reason = out.stalled ? api::reason::delete_protected : api::reason::deleting;
-  out.message = left_text(s) + " are still being deleted";
+  out.message = left_text(s) + " are still being deleted" + unseen_text(s);
   if (kept > 0) out.message += "; " + std::to_string(kept) + " carry the annotation endstate.dev/delete-protection: Always: take it off";
   return out;
 }
@@ -91,8 +99,9 @@ Deletion plan_delete(const Snapshot& s) {
   if (protection == api::protection::cascading) return cascade(s);
   Deletion out;
   out.reason = api::reason::machines_remain;
-  out.message =
-      left_text(s) + " still belong to it: delete them, or annotate it endstate.dev/delete-protection: Cascading to delete them with it";
+  out.message = left_text(s) +
+                " still belong to it: delete them, or annotate it endstate.dev/delete-protection: Cascading to delete them with it" +
+                unseen_text(s);
   // While all of them are on their way out it waits for time only.
   for (const auto& set : s.sets) out.stalled = out.stalled || !set->metadata.deleting();
   for (const auto& m : s.machines) out.stalled = out.stalled || !m->metadata.deleting();

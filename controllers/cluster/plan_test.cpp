@@ -16,7 +16,7 @@ struct Scene {
   reconcile::ConnectionState connection{.known = true, .reachable = ConditionStatus::true_, .message = {}, .version = "v1.34.4"};
   std::vector<api::MachineSet> sets;
   std::vector<api::Machine> machines;
-  bool fresh = true, hosted_on = true;
+  bool fresh = true, hosted_on = true, hosted_synced = false;
   WallTime now{seconds(1'000'000)};
 
   Scene() {
@@ -35,6 +35,7 @@ struct Scene {
     for (const auto& x : machines) s.machines.push_back(std::make_shared<api::Machine>(x));
     s.fresh = fresh;
     s.hosted_on = hosted_on;
+    s.hosted.synced = hosted_synced;
     s.now = now;
     return plan_in_full(s);
   }
@@ -245,6 +246,30 @@ TEST_CASE("a cluster with machines doesn't go", "[cluster]") {
     const auto p = scene.plan();
     CHECK((p.plan.actions.empty() && !p.plan.connections[0].connected));
   }
+}
+
+TEST_CASE("a cluster that is lost says what becomes of its machines", "[cluster]") {
+  Scene scene;
+  scene.cluster.spec.control_plane.kubeconfig_secret = api::NameRef{"kc"};
+  scene.cluster.metadata.deletion_timestamp = scene.now;
+  scene.add_machine("a", true);
+  const auto says = [&] { return reconcile::find_condition(scene.plan().status->conditions, "Deleting")->message.str(); };
+  CHECK(says().find("force-delete") == std::string::npos);
+  scene.connection.reachable = ConditionStatus::false_;
+  CHECK(says().find("15 min") != std::string::npos);
+  CHECK(says().find("force-delete") != std::string::npos);
+  CHECK(scene.plan().plan.connections[0].connected);
+}
+
+TEST_CASE("a Hosted cluster's connection outlives its kubeconfig Secret until its last Machine is gone", "[cluster]") {
+  Scene scene;
+  scene.cluster.spec.control_plane.type = api::ControlPlaneType::hosted;
+  scene.hosted_synced = true;
+  scene.cluster.metadata.deletion_timestamp = scene.now;  // with its namespace: the Secret went first
+  scene.add_machine("a", true);
+  CHECK(scene.plan().plan.connections[0].connected);
+  scene.machines.clear();
+  CHECK_FALSE(scene.plan().plan.connections[0].connected);
 }
 
 TEST_CASE("a cascade takes a bounded number in a pass", "[cluster]") {

@@ -45,5 +45,17 @@ inline reconcile::WallTime due(reconcile::WallTime start, std::chrono::microseco
                                const std::vector<v1alpha1::BlindGap>& gaps) {
   return now + (wait - elapsed(start, now, gaps));
 }
+// The start from which `past` has elapsed until now: what was stopped for a while goes on from there.
+inline reconcile::WallTime began(std::chrono::microseconds past, reconcile::WallTime now, const std::vector<v1alpha1::BlindGap>& gaps) {
+  auto at = now;
+  for (auto gap = gaps.rbegin(); gap != gaps.rend(); ++gap) {
+    if (gap->start_time >= at) continue;
+    const auto end = std::min(at, gap->end_time);
+    if (at - end >= past) break;
+    past -= at - end;
+    at = gap->start_time;
+  }
+  return at - past;
+}
 
 }  // namespace endstate

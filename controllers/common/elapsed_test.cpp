@@ -32,3 +32,16 @@ TEST_CASE("a gap that isn't over counts until now, stored or seen by this proces
   CHECK(elapsed(at(0), at(400), blind_gaps(c, blind, at(400))) == seconds(100));
   CHECK(elapsed(at(0), at(400), blind_gaps(c, {.seen = true, .since = at(300)}, at(400))) == seconds(200));
 }
+
+TEST_CASE("what was stopped for a while goes on from where it would have begun", "[sight]") {
+  const std::vector<v1alpha1::BlindGap> gaps{{at(10), at(40)}, {at(90), at(120)}};
+  for (const int past : {0, 5, 20, 69, 70, 71, 75, 79, 80, 85}) {
+    const auto start = began(seconds(past), at(140), gaps);
+    INFO(past);
+    CHECK(elapsed(start, at(140), gaps) == seconds(past));
+  }
+  CHECK(began(seconds(20), at(140), gaps) == at(120));
+  CHECK(began(seconds(21), at(140), gaps) == at(89));
+  CHECK(began(seconds(30), at(100), gaps) == at(60));  // now is within a gap
+  CHECK(began(seconds(7), at(100), {}) == at(93));
+}

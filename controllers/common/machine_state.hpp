@@ -38,6 +38,17 @@ inline bool was_in_service(const v1alpha1::Machine& m) { return m.status.node_re
 // Pods can come and it does its work. One that is to be deleted still does, until its deletion has been granted.
 inline bool is_available(const v1alpha1::Machine& m) { return reconcile::is_true(m.status.conditions, v1alpha1::condition::ready); }
 
+// Out of service, by the word of the machine itself: Ready is False, or Unknown because its Node reports it, its agent is silent or its
+// host is lost. Not because *we* can't see it (ConnectionLost): that says nothing of it, so it counts as it was before. No Ready at all: it
+// was never in service.
+inline bool is_unavailable(const v1alpha1::Machine& m) {
+  const auto* ready = reconcile::find_condition(m.status.conditions, v1alpha1::condition::ready);
+  if (!ready || ready->status == v1alpha1::ConditionStatus::true_) return false;
+  if (ready->status == v1alpha1::ConditionStatus::false_) return true;
+  return ready->reason == v1alpha1::reason::node_unhealthy || ready->reason == v1alpha1::reason::agent_silent ||
+         ready->reason == v1alpha1::reason::host_lost;
+}
+
 inline bool is_paused(const v1alpha1::Machine& m) {
   return m.spec.paused.value_or(false) || m.metadata.annotations.has(v1alpha1::annotation::paused);
 }

@@ -92,13 +92,21 @@ bool annotates(const Action& a) {
   return body["metadata"].size() == 1 && body["metadata"].contains("annotations");
 }
 
+// Whose report of it is taken: no order to the host.
+bool identifies(const Action& a) {
+  if (a.verb != Verb::merge_patch || !a.subresource.empty()) return false;
+  const auto body = json::parse(a.body, nullptr, false);
+  return body.is_object() && body.size() == 1 && body.contains("spec") && body["spec"].is_object() && body["spec"].size() == 1 &&
+         body["spec"].contains("identity");
+}
+
 }  // namespace
 
 bool disruptive(const Action& a) {
   const auto kind = a.kind->resource->plural;
   if (kind == "pods") return !annotates(a);
   if (kind == "nodes") return !a.subresource.empty() || node_patch_disturbs(a);
-  if (kind == "hostassignments") return !(a.subresource == "status" || annotates(a));
+  if (kind == "hostassignments") return !(a.subresource == "status" || annotates(a) || identifies(a));
   if (kind == "hosts") return a.verb == Verb::remove;
   // Add-ons of a Hosted cluster, in that cluster: what its package brings, and takes away when it has it no more (controllers/addons/).
   if (!a.cluster.empty() && kind != "pods" && a.mark.starts_with(addons::mark_prefix))

@@ -116,6 +116,10 @@ TEST_CASE("what a host may do is never changed without a permit; a wish that per
     CHECK(disruptive(of<api::HostAssignment>(verb)));
   CHECK_FALSE(disruptive(of<api::HostAssignment>(Verb::merge_patch, R"({"metadata":{"annotations":{"endstate.dev/prefetch":"{}"}}})")));
   CHECK(disruptive(of<api::HostAssignment>(Verb::merge_patch, R"({"metadata":{"annotations":{}},"spec":{"revision":"x"}})")));
+  CHECK_FALSE(disruptive(of<api::HostAssignment>(Verb::merge_patch, R"({"spec":{"identity":2}})")));
+  CHECK(disruptive(of<api::HostAssignment>(Verb::merge_patch, R"({"spec":{"identity":2,"revision":"x"}})")));
+  CHECK(disruptive(of<api::HostAssignment>(Verb::merge_patch, R"({"metadata":{},"spec":{"identity":2}})")));
+  CHECK(disruptive(of<api::HostAssignment>(Verb::update, R"({"spec":{"identity":2}})")));
 }
 
 TEST_CASE("nodes: labels, annotations, and opening", "[guard][disruptive]") {

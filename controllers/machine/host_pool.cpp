@@ -22,7 +22,7 @@ std::uint64_t mix(std::string_view a, std::string_view b) {  // FNV-1a, then a f
 
 }  // namespace
 
-bool HostPool::stale(MonoTime now) const { return !refreshed_ || free_count_ == 0 || now - *refreshed_ >= max_age; }
+bool HostPool::stale(MonoTime now) const { return !refreshed_ || now - *refreshed_ >= max_age; }
 
 std::size_t& HostPool::usage(std::string_view group, std::string_view domain) {
   std::string key(group);

@@ -27,7 +27,7 @@ class HostPool {
   };
   static constexpr std::chrono::seconds reservation{10};  // longer than a claim needs to come back through the cache
   static constexpr std::chrono::milliseconds max_age{
-      200};  // of what the caches said; nothing free is never believed for longer than a look
+      200};  // of what the caches said; that nothing is free the caller asks anew each time, it is one look
 
   // What the caches say is too old to choose from.
   bool stale(reconcile::MonoTime now) const;

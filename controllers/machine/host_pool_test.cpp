@@ -81,7 +81,8 @@ TEST_CASE("a reservation ends: by time, or when its host is no longer free") {
   CHECK_FALSE(pool.pick("b", "g", MonoTime(1s) + HostPool::reservation).empty());
   pool.refresh({}, {}, MonoTime(20s));
   CHECK(pool.pick("b", "g", MonoTime(20s)).empty());
-  CHECK(pool.stale(MonoTime(20s)));  // nothing free is never believed for long
+  CHECK(pool.free_count() == 0);  // then whoever asks looks anew
+  CHECK_FALSE(pool.stale(MonoTime(20s)));
   pool.refresh(hosts(1, 1), {}, MonoTime(21s));
   CHECK_FALSE(pool.stale(MonoTime(21s)));
   CHECK(pool.stale(MonoTime(21s) + HostPool::max_age));

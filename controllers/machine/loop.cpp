@@ -15,8 +15,7 @@ using reconcile::Code, reconcile::ConfigMap, reconcile::decode, reconcile::fail,
 
 namespace {
 
-// A business cluster whose watch has been silent for longer than this is judged by nothing that it says.
-constexpr std::chrono::seconds max_lag{60};
+constexpr std::chrono::seconds max_lag{60};  // pods that are gates say nothing when their watch has been silent for longer
 constexpr std::size_t max_config_maps = 16;  // of one machine; more are not read, and said
 constexpr std::size_t max_gate_pods = 64;    // of one node; the first by name are read
 constexpr std::size_t max_waiters = 16;      // machines that are woken by one host that becomes free
@@ -72,26 +71,25 @@ void read_config_maps(const Snapshot& s, Input& in) {
     in.external.push_back({maps[max_config_maps]->metadata.name, fail(Code::invalid, "more than 16 condition ConfigMaps for one machine")});
 }
 
-void read_link(const Snapshot& s, Input& in) {
+WallTime wall_of(const Snapshot& s, reconcile::MonoTime then) {
+  return std::chrono::floor<std::chrono::microseconds>(s.now.wall - (s.now.mono - std::min(then, s.now.mono)));
+}
+
+// A connection that doesn't answer is out of sight, whatever its watches still believe.
+void read_sight(const Snapshot& s, Input& in) {
   if (!in.cluster) return;
   in.connection = connection_of(*in.cluster);
+  in.sight = s.view.sight(in.connection);
   const auto state = s.connection(in.connection);
-  const auto& view = s.view;
-  const auto lag = std::max({view.lag<api::HostAssignment>(in.connection), view.lag<Node>(in.connection), view.lag<Lease>(in.connection)});
-  const bool synced =
-      view.synced<api::HostAssignment>(in.connection) && view.synced<Node>(in.connection) && view.synced<Lease>(in.connection);
   if (state.known && state.reachable == ConditionStatus::false_) {
-    in.link = Input::Link::down;
-    in.link_message = "Cluster " + in.cluster->metadata.name.str() + " does not answer: " + state.message;
-  } else if (!synced) {
-    in.link = Input::Link::unknown;
-    in.link_message = "Cluster " + in.cluster->metadata.name.str() + " is not connected yet";
-  } else if (lag > max_lag) {
-    in.link = Input::Link::down;
-    in.link_message = "the watch on Cluster " + in.cluster->metadata.name.str() + " is behind: what it says is not known to be so";
-  } else {
-    in.link = Input::Link::up;
+    if (in.sight.seen) in.sight = {.seen = false, .since = wall_of(s, state.since), .why = {}};
+    if (!state.message.empty()) in.sight.why = state.message;
   }
+  in.gaps = blind_gaps(*in.cluster, in.sight, s.now.wall);
+  if (in.sight.seen) return;
+  in.blind_message = "Cluster " + in.cluster->metadata.name.str() +
+                     (in.sight.since == WallTime{} ? " is not connected yet" : " can't be seen") +
+                     (in.sight.why.empty() ? "" : ": " + in.sight.why);
 }
 
 void read_host(const Snapshot& s, Input& in) {
@@ -112,6 +110,9 @@ void read_host(const Snapshot& s, Input& in) {
     return;
   }
   if (!mine.empty()) in.assignment = mine.front();
+  // Of one that goes: whatever stands in the place of its assignment, so that nobody else's is taken for gone.
+  if (mine.empty() && in.cluster && in.machine->metadata.deleting() && in.machine->status.host_ref)
+    in.assignment = s.view.get<api::HostAssignment>(in.connection, {}, in.machine->status.host_ref->uid);
   Text former = in.assignment ? in.assignment->metadata.name : Text();
   if (in.machine->status.host_ref) former = in.machine->status.host_ref->uid;
   if (former.empty()) return;
@@ -134,11 +135,15 @@ void read_node(const Snapshot& s, Input& in) {
   }
   const Text host_uid = in.host ? in.host->metadata.uid : in.assignment ? in.assignment->metadata.name : Text();
   if (host_uid.empty()) return;
-  const std::string lease = api::agent_lease_name(host_uid);
-  if (!s.view.get<Lease>(in.connection, api::system_namespace, lease)) return;
-  const auto seen = s.view.seen<Lease>(in.connection, api::system_namespace, lease);
-  const auto silence = s.now.mono - seen - s.view.lag<Lease>(in.connection);
+  const std::string name = api::agent_lease_name(host_uid);
+  const auto lease = s.view.get<Lease>(in.connection, api::system_namespace, name);
+  if (!lease) return;
+  // Nobody is silent while nobody listens: an API server that was away must be heard for as long as an agent's word lasts.
+  std::chrono::nanoseconds silence =
+      s.now.mono - s.view.seen<Lease>(in.connection, api::system_namespace, name) - s.view.lag<Lease>(in.connection);
+  if (in.sight.since != WallTime{}) silence = std::min<std::chrono::nanoseconds>(silence, s.now.wall - in.sight.since);
   in.agent_silence = std::max(silence, std::chrono::nanoseconds(0));
+  in.agent_lasts = std::clamp<std::chrono::seconds>(lease->spec.lease_duration.value_or(agent_fresh), agent_fresh, agent_longest);
 }
 
 // Only pods that a DaemonSet made: those are the node's own, and nobody drains them. Whoever may make such pods may close nodes by them.
@@ -190,9 +195,34 @@ Key key_of(std::string_view text) {
   return {text.substr(0, slash), text.substr(slash + 1)};
 }
 
+// What is left there of a machine of that name, but of the one with `uid`. False: something is, and it can't be seen how it is now.
+bool read_remains(const Snapshot& s, const Key& key, const api::Cluster& cluster, std::string_view uid, std::vector<Remains>& out) {
+  const std::string connection = connection_of(cluster);
+  const auto left = s.view.by_index<api::HostAssignment>(connection, assignments_by_name, key.str());
+  for (const auto& a : left) {
+    if (a->spec.machine_uid == uid || !(a->metadata.labels.get(api::label::cluster_name) == cluster.metadata.name.view())) continue;
+    if (!s.view.sight(connection).seen) return false;
+    Remains r{.cluster = cluster.metadata.key(), .connection = connection, .assignment = a, .host = {}, .node = {}};
+    // Within the namespace: what a business cluster says of a uid lifts nobody else's quarantine.
+    const auto hosts = s.view.by_index<api::Host>("", hosts_by_uid, path(key.name_space, a->metadata.name));
+    if (!hosts.empty()) r.host = hosts.front();
+    if (!a->spec.node_name.empty()) r.node = s.view.get<Node>(connection, {}, a->spec.node_name);
+    out.push_back(std::move(r));
+  }
+  return true;
+}
+
 }  // namespace
 
 // ---- observe ----
+
+namespace {
+HostPool::Used used_by(const api::Host& h) {
+  const auto& labels = h.metadata.labels;
+  return {std::string(labels.get(api::label::cluster_name)) + "/" + std::string(labels.get(api::label::set_name)),
+          api::failure_domain(h.spec.hardware)};
+}
+}  // namespace
 
 void MachineLoop::choose_host(const Snapshot& s, Input& in) const {
   const auto& name_space = in.machine->metadata.name_space;
@@ -218,15 +248,14 @@ void MachineLoop::choose_host(const Snapshot& s, Input& in) const {
     return;
   }
   HostPool& pool = pools_[name_space.str()];
-  if (pool.stale(s.now.mono)) {
+  if (pool.free_count() == 0 || pool.stale(s.now.mono)) {
     std::vector<HostPool::Free> free;
-    std::vector<HostPool::Used> used;
     for (const auto& h : s.view.by_index<api::Host>("", hosts_free, name_space))
       free.push_back({h->metadata.uid, h->metadata.name, api::failure_domain(h->spec.hardware)});
-    for (const auto& h : s.view.by_index<api::Host>("", hosts_used, name_space))
-      used.push_back(
-          {std::string(h->metadata.labels.get(api::label::cluster_name)) + "/" + std::string(h->metadata.labels.get(api::label::set_name)),
-           api::failure_domain(h->spec.hardware)});
+    // How the used ones are spread takes milliseconds of 10,000: thousands of machines that wait must not ask it while nothing is free.
+    std::vector<HostPool::Used> used;
+    if (!free.empty())
+      for (const auto& h : s.view.by_index<api::Host>("", hosts_used, name_space)) used.push_back(used_by(*h));
     pool.refresh(free, used, s.now.mono);
   }
   const auto taken = [&](const Text& name) {
@@ -249,7 +278,7 @@ ClusterHealth MachineLoop::health_of(const Snapshot& s, const api::Machine& mach
   for (const auto& m : s.view.by_index<api::Machine>("", machines_by_cluster, cluster)) {
     if (!was_in_service(*m) || m->metadata.deleting() || m->status.operation) continue;
     ++h.health.in_service;
-    if (!is_available(*m)) ++h.health.ill;
+    if (is_unavailable(*m)) ++h.health.ill;
   }
   return h.health;
 }
@@ -264,16 +293,19 @@ std::function<Plan()> MachineLoop::observe(const Snapshot& s, const Key& key) co
     in.set = s.view.get<api::MachineSet>("", key.name_space, owner->name);
     if (in.set && !(in.set->metadata.uid == owner->uid)) in.set = nullptr;
   }
-  read_link(s, in);
+  read_sight(s, in);
   read_host(s, in);
   read_node(s, in);
   read_packages(s, in);
   read_config_maps(s, in);
   read_gate_pods(s, in);
   read_pods(s, in);
-  if (!in.host && !in.machine->metadata.deleting() && in.link == Input::Link::up) choose_host(s, in);
+  // One that the guard has just refused keeps no host from others.
+  const bool waits = s.memory.refused && s.now.mono < s.memory.refused_at + s.memory.refused->retry_after;
+  if (!in.host && !in.machine->metadata.deleting() && in.cluster && in.sight.seen && (!waits || in.former_host)) choose_host(s, in);
   // Only a machine that may have to be closed asks how the others are.
   if (was_in_service(*in.machine) && !is_available(*in.machine)) in.health = health_of(s, *in.machine);
+  if (in.cluster) read_remains(s, key, *in.cluster, in.machine->metadata.uid, in.remains);
   in.failures = s.memory.failures;
   in.refused = s.memory.refused;
   in.refused_at = s.memory.refused_at;
@@ -282,26 +314,10 @@ std::function<Plan()> MachineLoop::observe(const Snapshot& s, const Key& key) co
 
 // The machine is gone. Its namespace's clusters are the connections where something of it may be left.
 std::function<Plan()> MachineLoop::observe_remains(const Snapshot& s, const Key& key) const {
-  std::vector<Remains> remains;
   if (!s.view.synced<api::Machine>("") || !s.view.synced<api::Host>("")) return nullptr;
+  std::vector<Remains> remains;
   bool blind = false;
-  for (const auto& cluster : s.view.list<api::Cluster>("", key.name_space)) {
-    const std::string connection = connection_of(*cluster);
-    const bool seen = s.view.sight(connection).seen;
-    for (const auto& a : s.view.by_index<api::HostAssignment>(connection, assignments_by_name, key.str())) {
-      if (!(a->metadata.labels.get(api::label::cluster_name) == cluster->metadata.name.view())) continue;
-      if (!seen) {
-        blind = true;
-        break;
-      }
-      Remains r{.cluster = cluster->metadata.key(), .connection = connection, .assignment = a, .host = {}, .node = {}};
-      // Within the namespace: what a business cluster says of a uid lifts nobody else's quarantine.
-      if (auto found = s.view.by_index<api::Host>("", hosts_by_uid, path(key.name_space, a->metadata.name)); !found.empty())
-        r.host = found.front();
-      if (!a->spec.node_name.empty()) r.node = s.view.get<Node>(connection, {}, a->spec.node_name);
-      remains.push_back(std::move(r));
-    }
-  }
+  for (const auto& cluster : s.view.list<api::Cluster>("", key.name_space)) blind = !read_remains(s, key, *cluster, {}, remains) || blind;
   if (remains.empty() && !blind) return nullptr;
   const auto now = std::chrono::floor<std::chrono::seconds>(s.now.wall);
   return [remains = std::move(remains), now, blind] {

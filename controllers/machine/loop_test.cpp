@@ -255,11 +255,47 @@ TEST_CASE("the guard is asked before a host is told anything, and its refusal is
   for (int i = 0; i < 11; ++i) w.step();
   CHECK(asked <= 3);  // as often as the guard said
   CHECK_FALSE(w.assignment_of("m1"));
+  CHECK_FALSE(w.get<api::Host>("h1")->spec.consumer_ref);  // who is refused holds no host
+  w.machine("m2", "k-1", "rev1");
+  w.step();
+  CHECK(w.condition("m1", "HostClaimed") == "Unknown/Progressing");
+  w.remove("m2");
   CHECK(w.m("m1")->status.blocked_by->name == "b");
   CHECK(w.m("m1")->status.blocked_by->reason == "WindowFull");
   open = true;
   CHECK(w.settle([&] { return w.running("m1", "rev1"); }, 12));
   CHECK_FALSE(w.m("m1")->status.blocked_by);
+  // The claim is the lock of the creation: it names its grant.
+  CHECK(w.get<api::Host>("h1")->metadata.annotations.get("endstate.dev/grant") == w.granted.front().id());
+  CHECK(w.granted.front().domain == "d/r1");
+  CHECK(w.assignment_of("m1")->spec.grant_id == w.granted.front().id());
+}
+
+TEST_CASE("a creation that is tried again names its new grant at the claim") {
+  TestWorld w;
+  w.package("k-1");
+  w.package("k-2");
+  w.host("h1");
+  w.hosts_state["h1"].fails["k-1"] = "ProbeFailed";
+  w.machine("m1", "k-1", "rev1");
+  REQUIRE(w.settle([&] { return w.m("m1")->status.phase == api::MachinePhase::failed; }, 20));
+  w.want("m1", "k-2", "rev2");
+  REQUIRE(w.settle([&] { return w.running("m1", "rev2"); }, 20));
+  REQUIRE(w.granted.size() == 2);
+  CHECK(w.get<api::Host>("h1")->metadata.annotations.get("endstate.dev/grant") == w.granted.back().id());
+}
+
+TEST_CASE("machines that wait for a host ask nothing about those that are used") {
+  TestWorld w;
+  w.package("k-1");
+  for (int i = 0; i < 3; ++i) w.machine("m" + std::to_string(i), "k-1", "rev1");
+  for (int i = 0; i < 10; ++i) w.step();
+  CHECK(w.condition("m1", "HostClaimed") == "False/NoFreeHost");
+  CHECK(w.view.asked["used"] == 0);
+  w.host("h1");  // and they see it at once
+  w.step();
+  CHECK(w.view.asked["used"] == 1);
+  CHECK(w.get<api::Host>("h1")->spec.consumer_ref);
 }
 
 TEST_CASE_METHOD(Ready, "an update without disruption: lock, assign, wait, unlock") {
@@ -608,7 +644,8 @@ TEST_CASE_METHOD(Ready, "things deleted by hand") {
     CHECK(granted[0].operation == "MachineCreate");
     CHECK(node_of("m1")->spec.taints.empty());
   }
-  SECTION("the Host: failed, nothing else is claimed, and it can be deleted") {
+  SECTION("the Host, its finalizer too: failed, nothing else is claimed, and it can be deleted") {
+    patch(resource_of<api::Host>, "default", host_name(), "", R"({"metadata":{"finalizers":null}})");
     must({.verb = Verb::remove, .resource = &resource_of<api::Host>, .name_space = "default", .name = host_name()});
     for (int i = 0; i < 5; ++i) step();
     CHECK(m("m1")->status.phase == api::MachinePhase::failed);
@@ -617,7 +654,9 @@ TEST_CASE_METHOD(Ready, "things deleted by hand") {
     CHECK(granted.empty());
     remove("m1");
     REQUIRE(settle([&] { return !m("m1"); }, 1000));
-    CHECK(view.list<api::HostAssignment>("").empty());
+    // Nobody says that it was wiped: the order to undo it stays, and so it is told.
+    REQUIRE(view.list<api::HostAssignment>("").size() == 1);
+    CHECK(view.list<api::HostAssignment>("").front()->spec.state == api::AssignmentState::released);
     CHECK(view.list<Node>("").empty());
   }
   SECTION("the claim: put back while the host is free") {
@@ -712,24 +751,334 @@ TEST_CASE_METHOD(Ready, "paused: nothing is done, and it says so") {
   }
 }
 
-TEST_CASE_METHOD(Ready, "a business cluster that can't be seen: unknown, nothing disruptive") {
-  link.reachable = ConditionStatus::false_;
-  link.message = "connection refused";
+TEST_CASE_METHOD(Ready, "a business cluster that can't be seen: nothing is touched, and after 5 min it is said") {
+  const auto since = find_condition(m("m1")->status.conditions, "Ready")->last_transition_time;
+  blind();
   want("m1", "k-2", "rev2");
-  for (int i = 0; i < 20; ++i) step();
-  CHECK(running("m1", "rev1"));  // a short loss writes nothing
-  for (int i = 0; i < 20; ++i) step();
+  for (int i = 0; i < 299; ++i) step();
+  CHECK(writes == 0);
+  for (int i = 0; i < 5; ++i) step();
+  CHECK(writes == 1);
   CHECK(condition("m1", "Ready") == "Unknown/ConnectionLost");
+  CHECK_FALSE(is_unavailable(*m("m1")));
+  CHECK(m("m1")->status.phase == api::MachinePhase::running);
   CHECK(has(m("m1")->status.blocked_by->message.str(), "connection refused"));
+  CHECK(granted.empty());
+  want("m1", "k-1", "rev1");
+  sees_again();
+  REQUIRE(settle([&] { return running("m1", "rev1"); }, 5));
+  CHECK(find_condition(m("m1")->status.conditions, "Ready")->last_transition_time == since);
+  want("m1", "k-2", "rev2");
+  CHECK(settle([&] { return running("m1", "rev2"); }, 30));
+}
+
+TEST_CASE_METHOD(Ready, "a machine that was ill by its own word before nothing could be seen is told so still") {
+  std::string told;
+  SECTION("its Node is not Ready") {
+    its_host().node_ready = false;
+    for (int i = 0; i < 5; ++i) step();
+    told = "False/NodeUnhealthy";
+  }
+  SECTION("its agent is silent") {
+    its_host().alive = false;
+    for (int i = 0; i < 185; ++i) step();
+    told = "Unknown/AgentSilent";
+  }
+  CHECK(condition("m1", "Ready") == told);
+  CHECK(is_unavailable(*m("m1")));
+  blind();
+  for (int i = 0; i < 400; ++i) step();
+  CHECK(condition("m1", "Ready") == told);
+  CHECK(condition("m1", "NodeReady") == "Unknown/ConnectionLost");
+  CHECK(is_unavailable(*m("m1")));
+}
+
+TEST_CASE_METHOD(Ready, "a connection that doesn't answer is out of sight, whatever its watches still believe") {
+  link.reachable = ConditionStatus::false_;
+  link.message = "no route";
+  link.since = world.now();
+  want("m1", "k-2", "rev2");
+  for (int i = 0; i < 60; ++i) step();
+  CHECK(writes == 0);
   CHECK(granted.empty());
   link.reachable = ConditionStatus::true_;
   CHECK(settle([&] { return running("m1", "rev2"); }, 30));
-  view.lags = 2min;
-  want("m1", "k-1", "rev1");
-  granted.clear();
-  for (int i = 0; i < 40; ++i) step();
+}
+
+TEST_CASE_METHOD(Ready, "after an absence of the API server nobody is silent before he could be heard") {
+  its_host().alive = false;  // it can't renew either
+  blind();
+  for (int i = 0; i < 250; ++i) step();
+  sees_again();
+  writes = 0;
+  for (int i = 0; i < 170; ++i) step();
+  CHECK(writes == 0);
+  CHECK(running("m1", "rev1"));
+  for (int i = 0; i < 15; ++i) step();
+  CHECK(condition("m1", "AgentAlive") == "Unknown/AgentSilent");  // who stays away is missed
+}
+
+TEST_CASE_METHOD(Ready, "an agent that renews seldom says so in its Lease") {
+  patch(resource_of<reconcile::Lease>, std::string(api::system_namespace), api::agent_lease_name(assignment_of("m1")->metadata.name), "",
+        R"({"spec":{"leaseDurationSeconds":600}})");
+  its_host().alive = false;
+  writes = 0;
+  for (int i = 0; i < 590; ++i) step();
+  CHECK(writes == 0);
+  for (int i = 0; i < 15; ++i) step();
+  CHECK(condition("m1", "AgentAlive") == "Unknown/AgentSilent");
+  CHECK(has(find_condition(m("m1")->status.conditions, "AgentAlive")->message.str(), "10 min"));
+}
+
+TEST_CASE_METHOD(Ready, "an operation isn't late for the time when nothing could be seen") {
+  package("k-3", "None");
+  annotate("m1", "endstate.dev/operation-timeout-seconds", "\"120\"");
+  its_host().node_ready = false;
+  want("m1", "k-3", "rev3");
+  for (int i = 0; i < 20; ++i) step();
+  REQUIRE(m("m1")->status.operation);
+  blind();
+  for (int i = 0; i < 200; ++i) step();
+  sees_again();
+  for (int i = 0; i < 95; ++i) step();
+  CHECK(m("m1")->status.operation);
+  CHECK(settle([&] { return m("m1")->status.phase == api::MachinePhase::failed; }, 10));
+  CHECK(m("m1")->status.last_operation->reason == "MachineTimedOut");
+}
+
+TEST_CASE_METHOD(Ready, "a business cluster that is lost for good holds no Machine that is given up") {
+  const std::string host = host_name();
+  const auto keep = view.list<Node>("").size();
+  const auto writes_there = [&] {
+    int n = 0;
+    for (const auto& [what, count] : write_kinds)
+      if (has(what, "nodes") || has(what, "hostassignments") || has(what, "pods")) n += count;
+    return n;
+  };
+  const auto given_up = [&] {
+    CHECK(writes_there() == 0);  // nothing is done unseen
+    CHECK(view.list<Node>("").size() == keep);
+    const auto left = get<api::Host>(host);
+    CHECK_FALSE(left->spec.consumer_ref);
+    CHECK_FALSE(left->metadata.has_finalizer("endstate.dev/claimed"));
+    CHECK_FALSE(claimable(*left));
+    CHECK(is_false(left->status.conditions, "Wiped"));
+    CHECK(std::count_if(events.begin(), events.end(), [](const auto& e) { return has(e, "NotWiped"); }) == 1);
+  };
+  SECTION("forced: within seconds") {
+    blind();
+    SECTION("by the Machine") { annotate("m1", "endstate.dev/force-delete", "\"site burnt down\""); }
+    SECTION("by the Cluster") {
+      patch(resource_of<api::Cluster>, "default", "c", "", R"({"metadata":{"annotations":{"endstate.dev/force-delete":"burnt"}}})");
+    }
+    SECTION("when an update was under way") {
+      sees_again();
+      hosts_state[host].node_ready = false;
+      want("m1", "k-2", "rev2");
+      REQUIRE(settle([&] { return m("m1")->status.operation.has_value(); }, 5));
+      blind();
+      write_kinds.clear();
+      annotate("m1", "endstate.dev/force-delete", "\"site burnt down\"");
+    }
+    remove("m1");
+    REQUIRE(settle([&] { return !m("m1"); }, 5));
+    given_up();
+  }
+  SECTION("with its Cluster: 15 min after both are deleted") {
+    patch(resource_of<api::Cluster>, "default", "c", "", R"({"metadata":{"finalizers":["endstate.dev/cluster"]}})");
+    blind();
+    remove("m1");
+    for (int i = 0; i < 600; ++i) step();
+    must({.verb = Verb::remove, .resource = &resource_of<api::Cluster>, .name_space = "default", .name = "c"});
+    for (int i = 0; i < 880; ++i) step();
+    REQUIRE(m("m1"));
+    CHECK(m("m1")->status.phase == api::MachinePhase::deleting);
+    CHECK(has(find_condition(m("m1")->status.conditions, "Deleting")->message.str(), "15 min"));
+    REQUIRE(settle([&] { return !m("m1"); }, 40));
+    given_up();
+  }
+  SECTION("neither forced nor with its Cluster: it waits, and says so") {
+    blind();
+    remove("m1");
+    for (int i = 0; i < 2000; ++i) step();
+    REQUIRE(m("m1"));
+    CHECK(m("m1")->status.phase == api::MachinePhase::deleting);
+    CHECK(has(find_condition(m("m1")->status.conditions, "Deleting")->message.str(), "connection refused"));
+    CHECK(get<api::Host>(host)->spec.consumer_ref);
+    sees_again();
+    REQUIRE(settle([&] { return !m("m1"); }, 40));
+    CHECK(claimable(*get<api::Host>(host)));
+    return;
+  }
+  // Should it come back: the host is told to undo it, and is free when it has.
+  sees_again();
+  CHECK(view.list<api::HostAssignment>("").front()->spec.state == api::AssignmentState::active);
+  REQUIRE(settle([&] { return view.list<api::HostAssignment>("").empty(); }, 40));
+  CHECK(granted.back().operation == "MachineDelete");
+  CHECK(view.list<Node>("").empty());
+  CHECK(claimable(*get<api::Host>(host)));
+}
+
+TEST_CASE_METHOD(Ready, "the assignment of a machine that is gone is released only if it was given up") {
+  const std::string host = host_name();
+  patch(resource_of<api::Machine>, "default", "m1", "", R"({"metadata":{"finalizers":null}})");
+  remove("m1");
+  REQUIRE_FALSE(m("m1"));
+  for (int i = 0; i < 60; ++i) step();
+  CHECK(view.list<api::HostAssignment>("").front()->spec.state == api::AssignmentState::active);  // a missing Machine alone wipes no host
   CHECK(granted.empty());
-  CHECK(condition("m1", "Ready") == "Unknown/ConnectionLost");
+  patch(
+      resource_of<api::Host>, "default", host, "status",
+      R"({"status":{"phase":"Failed","conditions":[{"type":"Wiped","status":"False","reason":"NotWiped","lastTransitionTime":"2026-01-01T00:00:00Z"}]}})");
+  for (int i = 0; i < 60; ++i) step();
+  CHECK(view.list<api::HostAssignment>("").front()->spec.state == api::AssignmentState::active);  // it is claimed still
+}
+
+TEST_CASE_METHOD(Ready, "what a machine left behind goes although a new one has its name") {
+  const std::string host = host_name();
+  hosts_state[host].alive = false;
+  remove("m1");
+  REQUIRE(settle([&] { return !m("m1"); }, 400));
+  CHECK_FALSE(claimable(*get<api::Host>(host)));
+  machine("m1", "k-1", "rev1");
+  REQUIRE(settle([&] { return running("m1", "rev1"); }, 20));
+  CHECK_FALSE(host_name() == host);
+  hosts_state[host].alive = true;
+  REQUIRE(settle([&] { return claimable(*get<api::Host>(host)); }, 40));
+  CHECK(view.list<api::HostAssignment>("").size() == 1);
+  CHECK(running("m1", "rev1"));
+}
+
+TEST_CASE_METHOD(Ready, "a Host that is deleted while it is claimed waits for its machine") {
+  const std::string host = host_name();
+  const auto remove_host = [&] {
+    must({.verb = Verb::remove, .resource = &resource_of<api::Host>, .name_space = "default", .name = host});
+  };
+  CHECK(get<api::Host>(host)->metadata.has_finalizer("endstate.dev/claimed"));
+  SECTION("it works on, and goes with it") {
+    remove_host();
+    for (int i = 0; i < 10; ++i) step();
+    CHECK(running("m1", "rev1"));
+    want("m1", "k-2", "rev2");
+    REQUIRE(settle([&] { return running("m1", "rev2"); }, 30));
+    remove("m1");
+    REQUIRE(settle([&] { return !m("m1"); }, 40));
+    CHECK_FALSE(get<api::Host>(host));
+    CHECK(view.list<api::HostAssignment>("").empty());
+  }
+  SECTION("its agent is silent: that it wasn't wiped is told, and stays told") {
+    hosts_state[host].alive = false;
+    SECTION("held by its finalizer") {}
+    SECTION("claimed by an older version, so that it went at once") {
+      patch(resource_of<api::Host>, "default", host, "", R"({"metadata":{"finalizers":null}})");
+    }
+    remove_host();
+    step();
+    remove("m1");
+    for (int i = 0; i < 290; ++i) step();
+    CHECK(m("m1"));  // it is waited for as ever
+    REQUIRE(settle([&] { return !m("m1"); }, 40));
+    CHECK_FALSE(get<api::Host>(host));
+    CHECK(std::count_if(events.begin(), events.end(), [](const auto& e) { return has(e, "NotWiped"); }) == 1);
+    REQUIRE(view.list<api::HostAssignment>("").size() == 1);  // the record, and the order to undo it
+    CHECK(view.list<api::HostAssignment>("").front()->spec.state == api::AssignmentState::released);
+  }
+  SECTION("claimed by an older version: it gets the finalizer with the next write, and no write of its own") {
+    patch(resource_of<api::Host>, "default", host, "", R"({"metadata":{"finalizers":null}})");
+    writes = 0;
+    for (int i = 0; i < 30; ++i) step();
+    CHECK(writes == 0);
+    SECTION("an update") {
+      want("m1", "k-2", "rev2");
+      REQUIRE(settle([&] { return running("m1", "rev2"); }, 30));
+    }
+    SECTION("what its agent says") {
+      its_host().boot = "b2";
+      REQUIRE(settle([&] { return get<api::Host>(host)->status.agent->boot_id == "b2"; }, 10));
+    }
+    CHECK(get<api::Host>(host)->metadata.has_finalizer("endstate.dev/claimed"));
+  }
+}
+
+TEST_CASE_METHOD(Ready, "an assignment that was deleted under a machine that goes is made again as released, also without its Host") {
+  patch(resource_of<api::Host>, "default", host_name(), "", R"({"metadata":{"finalizers":null}})");
+  hosts_state[host_name()].alive = false;
+  must({.verb = Verb::remove, .resource = &resource_of<api::HostAssignment>, .name = assignment_of("m1")->metadata.name.str()});
+  must({.verb = Verb::remove, .resource = &resource_of<api::Host>, .name_space = "default", .name = host_name()});
+  remove("m1");
+  REQUIRE(settle([&] { return !m("m1"); }, 400));
+  REQUIRE(view.list<api::HostAssignment>("").size() == 1);
+  CHECK(view.list<api::HostAssignment>("").front()->spec.state == api::AssignmentState::released);
+}
+
+TEST_CASE_METHOD(Ready, "a Machine that is being deleted says so in its phase, whatever it waits for") {
+  const auto says = [&](std::string_view what) {
+    for (int i = 0; i < 5; ++i) step();
+    REQUIRE(m("m1"));
+    CHECK(m("m1")->status.phase == api::MachinePhase::deleting);
+    const auto* c = find_condition(m("m1")->status.conditions, "Deleting");
+    REQUIRE(c);
+    CHECK(c->status == ConditionStatus::true_);
+    INFO(c->message.view());
+    CHECK(has(c->message.str(), what));
+  };
+  SECTION("paused") {
+    annotate("m1", "endstate.dev/paused", "\"\"");
+    remove("m1");
+    says("paused");
+  }
+  SECTION("its Cluster is paused") {
+    patch(resource_of<api::Cluster>, "default", "c", "", R"({"spec":{"paused":true}})");
+    remove("m1");
+    says("paused");
+  }
+  SECTION("the guard refuses") {
+    guard = [](const reconcile::PermitRequest&) {
+      return reconcile::Verdict(reconcile::Refused{.kind = "ChangeBudget", .name = "b", .reason = "WindowFull", .message = "full"});
+    };
+    remove("m1");
+    says("full");
+  }
+  SECTION("the guard can't answer") {
+    guard_error = reconcile::Error{reconcile::Code::forbidden, "the namespace is being terminated"};
+    remove("m1");
+    says("the namespace is being terminated");
+    guard_error.reset();
+    CHECK(settle([&] { return !m("m1"); }, 40));
+  }
+  SECTION("its Cluster is gone") {
+    must({.verb = Verb::remove, .resource = &resource_of<api::Cluster>, .name_space = "default", .name = "c"});
+    remove("m1");
+    says("15 min");
+  }
+  SECTION("a hook") {
+    annotate("m1", "pre-drain.delete.hook.endstate.dev/backup", "\"me\"");
+    remove("m1");
+    says("backup");
+  }
+  SECTION("it had failed, its host lost") {
+    patch(resource_of<api::Host>, "default", host_name(), "", R"({"metadata":{"finalizers":null}})");
+    hosts_state[host_name()].alive = false;
+    must({.verb = Verb::remove, .resource = &resource_of<api::Host>, .name_space = "default", .name = host_name()});
+    for (int i = 0; i < 5; ++i) step();
+    CHECK(m("m1")->status.phase == api::MachinePhase::failed);
+    remove("m1");
+    says("");
+  }
+}
+
+TEST_CASE("a machine in Joining says what it waits for") {
+  TestWorld w;
+  w.package("k-1");
+  w.host("h1");
+  w.hosts_state["h1"].node_ready = false;
+  w.machine("m1", "k-1", "rev1");
+  for (int i = 0; i < 10; ++i) w.step();
+  CHECK(w.m("m1")->status.phase == api::MachinePhase::joining);
+  const auto message = [&](const char* type) { return find_condition(w.m("m1")->status.conditions, type)->message.str(); };
+  CHECK(has(message("Ready"), "NodeReady"));
+  CHECK(has(message("SchedulingOpen"), "NodeReady"));
+  CHECK_FALSE(w.condition("m1", "Ready") == "False/SchedulingClosed");
 }
 
 TEST_CASE_METHOD(Ready, "a Machine is deleted: drained, released, wiped, freed") {
@@ -874,11 +1223,25 @@ TEST_CASE_METHOD(Ready, "a deleted Machine whose Cluster is gone is let go after
   must({.verb = Verb::remove, .resource = &resource_of<api::Cluster>, .name_space = "default", .name = "c"});
   for (int i = 0; i < 3; ++i) step();
   CHECK(condition("m1", "Stalled") == "True/ClusterNotFound");
+  CHECK(condition("m1", "Ready") == "Unknown/ClusterNotFound");
+  CHECK(condition("m1", "PackagesReady") == "True/Ready");  // what was known stays shown
+  write_kinds.clear();
   remove("m1");
-  for (int i = 0; i < 100; ++i) step();
-  CHECK(m("m1"));
-  REQUIRE(settle([&] { return !m("m1"); }, 1000));
+  SECTION("after 15 min") {
+    for (int i = 0; i < 880; ++i) step();
+    CHECK(m("m1"));
+    REQUIRE(settle([&] { return !m("m1"); }, 30));
+  }
+  SECTION("forced: within seconds") {
+    annotate("m1", "endstate.dev/force-delete", "\"gone\"");
+    REQUIRE(settle([&] { return !m("m1"); }, 5));
+  }
   CHECK_FALSE(claimable(*get<api::Host>(host)));
+  CHECK(is_false(get<api::Host>(host)->status.conditions, "Wiped"));
+  CHECK(granted.empty());
+  // Without the Cluster no connection is known: the meta cluster's own Node of that name isn't meant.
+  CHECK(get<Node>(host));
+  for (const auto& [what, count] : write_kinds) CHECK_FALSE((has(what, "nodes") || has(what, "hostassignments")));
 }
 
 TEST_CASE_METHOD(Ready, "a cordoned node and one isolated by another are theirs") {

@@ -36,6 +36,7 @@ std::vector<Ref<void>> LiveView::list_any(std::string_view, const reconcile::Kin
 
 std::vector<Ref<void>> LiveView::index_any(std::string_view cluster, const reconcile::Index& index, std::string_view value) const {
   std::vector<Ref<void>> out;
+  ++asked[std::string(index.name)];
   for (auto& object : list_any(cluster, *index.kind, {})) {
     bool found = false;
     index.values(object.get(), [&](std::string_view v) { found = found || v == value; });
@@ -131,6 +132,15 @@ void TestWorld::pod(const std::string& node, const std::string& name, const std:
 void TestWorld::patch(const Resource& resource, const std::string& ns, const std::string& name, const std::string& sub,
                       const std::string& body) {
   must({.verb = Verb::merge_patch, .resource = &resource, .name_space = ns, .name = name, .subresource = sub, .body = body});
+}
+
+void TestWorld::blind() { view.sees = {.seen = false, .since = world.wall(), .why = "connection refused"}; }
+
+void TestWorld::sees_again() {
+  const auto gap = R"([{"startTime":)" + quote(reconcile::format_rfc3339(view.sees.since)) + R"(,"endTime":)" +
+                   quote(reconcile::format_rfc3339(world.wall())) + "}]";
+  view.sees = {.seen = true, .since = world.wall()};
+  if (get<api::Cluster>("c")) patch(resource_of<api::Cluster>, "default", "c", "status", R"({"status":{"blind":)" + gap + "}}");
 }
 
 // ---- hosts ----
@@ -245,7 +255,10 @@ bool TestWorld::pass(const std::string& name, int die_after) {
   process.memory.failures.clear();
   if (last_plan.error) throw std::logic_error(last_plan.error->message);
   bool granted_now = false;
-  if (last_plan.permit) {
+  if (last_plan.permit && guard_error) {
+    process.memory.failures.push_back({.what = "ask the guard", .error = *guard_error});
+    process.memory.refused.reset();
+  } else if (last_plan.permit) {
     const auto verdict = guard ? guard(*last_plan.permit) : reconcile::Verdict(reconcile::Granted{last_plan.permit->id()});
     granted_now = std::holds_alternative<reconcile::Granted>(verdict);
     process.memory.refused.reset();

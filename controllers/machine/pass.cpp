@@ -25,7 +25,10 @@ Pass::Pass(const Input& input)
 void Pass::condition(std::string_view type, ConditionStatus value, std::string_view why, std::string_view message) {
   Condition c{.type = type, .status = value, .reason = why, .message = message, .last_transition_time = now, .observed_generation = {}};
   c.observed_generation = machine.metadata.generation;
-  if (const auto* old = find_condition(machine.status.conditions, type); old && old->status == value)
+  // That we couldn't see it is no turn of its own: for how long it has been well is still known when it is well again.
+  const auto unseen = [](ConditionStatus s, std::string_view r) { return s == ConditionStatus::unknown && r == reason::connection_lost; };
+  if (const auto* old = find_condition(machine.status.conditions, type);
+      old && (old->status == value || unseen(value, why) || (unseen(old->status, old->reason) && value == ConditionStatus::true_)))
     c.last_transition_time = old->last_transition_time;
   auto& all = status.conditions;
   const auto at = std::lower_bound(all.begin(), all.end(), type, [](const Condition& a, std::string_view b) { return a.type.view() < b; });
@@ -60,18 +63,44 @@ void Pass::note(std::string_view why, std::string_view action, const std::string
 // ---- the guard ----
 
 reconcile::PermitRequest Pass::request(std::string_view operation, std::string_view to_revision, std::int64_t attempt) const {
+  const auto& host = in.host ? in.host : in.candidate;
   return {.cluster = {machine.metadata.name_space, machine.spec.cluster_name},
           .operation = operation,
           .subject = machine.metadata.key(),
           .subject_uid = machine.metadata.uid,
           .revision = to_revision,
           .attempt = attempt,
-          .domain = in.host ? Text(api::failure_domain(in.host->spec.hardware)) : status.failure_domain,
+          .domain = host ? Text(api::failure_domain(host->spec.hardware)) : status.failure_domain,
+          .forced = !forced().empty() && machine.metadata.deleting(),
           .begins = now,
           .lasts = timeout() + drain_timeout(machine.spec.deletion) + std::chrono::seconds(600)};
 }
 
+// A creation that failed is tried again by another grant.
+reconcile::PermitRequest Pass::creation_request() const {
+  const auto& last = status.last_operation;
+  return request(api::operation::machine_create, {}, last && last->type == api::OperationType::create ? last->attempt + 1 : 0);
+}
+
+namespace {
+// The guard couldn't answer: neither yes nor no, so nothing of it is remembered but the failure of the last pass.
+const reconcile::Error* guard_trouble(const Input& in) {
+  for (const auto& f : in.failures)
+    if (!f.resource) return &f.error;
+  return nullptr;
+}
+}  // namespace
+
 bool Pass::ask(reconcile::PermitRequest wanted) {
+  if (const auto* trouble = guard_trouble(in)) {
+    block("GuardLedger", machine.spec.cluster_name, reason::unknown, "the guard can't answer: " + trouble->message);
+    const auto& shown = machine.status.blocked_by;
+    if (!shown || !(shown->kind == "GuardLedger") || !(shown->reason == reason::unknown)) {
+      tell_now = true;  // this pass only says it: a pass that asks writes its status with what is granted
+      again(refusal_settle);
+      return false;
+    }
+  }
   // The last answer is shown for as long as the plan still wants something: a wait is never silent.
   if (in.refused) block(in.refused->kind, in.refused->name, in.refused->reason, in.refused->message);
   if (refused_wait) {
@@ -121,6 +150,14 @@ void Pass::assign(std::uint8_t stage, std::string_view grant) {
   put_assignment(std::move(a), stage, "let host " + host.metadata.name.str() + " be revision " + revision);
 }
 
+// The Host that it runs on, or ran on: the claimed one, else by what its status says.
+namespace {
+Text host_uid_of(const Input& in) {
+  if (in.host) return in.host->metadata.uid;
+  return in.candidate ? in.candidate->metadata.uid : in.machine->status.host_ref ? in.machine->status.host_ref->uid : Text();
+}
+}  // namespace
+
 void Pass::release(std::uint8_t stage) {
   api::HostAssignment a;
   if (assignment) a = *assignment;
@@ -129,7 +166,7 @@ void Pass::release(std::uint8_t stage) {
   a.spec.files.clear();
   a.spec.requests.clear();
   if (!assignment) {
-    a.spec.node_name = in.host->metadata.name;
+    a.spec.node_name = in.host ? in.host->metadata.name : status.host_ref->name;
     a.spec.revision = revision;
   }
   const std::string why = "undo what was installed on " + (in.host ? in.host->metadata.name.str() : a.spec.node_name.str());
@@ -138,7 +175,7 @@ void Pass::release(std::uint8_t stage) {
 
 void Pass::put_assignment(api::HostAssignment a, std::uint8_t stage, std::string why) {
   a.status = {};
-  if (!assignment) a.metadata.name = (in.host ? in.host : in.candidate)->metadata.uid;
+  if (!assignment) a.metadata.name = host_uid_of(in);
   a.metadata.labels.set(api::label::cluster_name, machine.spec.cluster_name);
   a.metadata.annotations.set(api::annotation::machine, key());
   a.metadata.annotations.erase(api::prefetch::annotation);  // what is ordered is fetched anyway
@@ -175,12 +212,42 @@ void Pass::free_host(const api::Host& host, std::uint8_t stage) {
                 .cluster = {},
                 .name_space = host.metadata.name_space,
                 .name = host.metadata.name};
+  std::vector<Text> finalizers = host.metadata.finalizers;
+  std::erase(finalizers, Text(api::finalizer::claimed));
   action.body = R"({"metadata":{"labels":{)" + reconcile::quote(api::label::cluster_name) + ":null," +
-                reconcile::quote(api::label::set_name) + R"(:null}},"spec":{"consumerRef":null}})";
+                reconcile::quote(api::label::set_name) + R"(:null},"annotations":{)" + reconcile::quote(api::annotation::grant) +
+                R"(:null},"finalizers":)" + encode(finalizers) + R"(},"spec":{"consumerRef":null}})";
   action.uid = host.metadata.uid;
   action.resource_version = host.metadata.resource_version;
   action.stage = stage;
   action.why = "free host " + host.metadata.name.str();
+  out.actions.push_back(std::move(action));
+}
+
+void Pass::keep_claim(std::uint8_t stage, std::string_view grant) {
+  if (!in.host) return;
+  const auto& meta = in.host->metadata;
+  must_be_near(*in.host);
+  // The API server takes no new finalizer of an object that is being deleted.
+  const bool unheld = !meta.has_finalizer(api::finalizer::claimed) && !meta.deleting();
+  const bool unnamed = !grant.empty() && !(meta.annotations.get(api::annotation::grant) == grant);
+  if (!unheld && !unnamed) return;
+  std::string fields;
+  if (unheld) {
+    auto finalizers = meta.finalizers;
+    finalizers.push_back(api::finalizer::claimed);
+    fields = R"("finalizers":)" + encode(finalizers);
+  }
+  if (unnamed)
+    fields += (fields.empty() ? "" : ",") + std::string(R"("annotations":{)") + reconcile::quote(api::annotation::grant) + ":" +
+              reconcile::quote(grant) + "}";
+  Action action{.verb = Verb::merge_patch, .kind = &kind_of<api::Host>, .cluster = {}, .name_space = meta.name_space, .name = meta.name};
+  action.body = R"({"metadata":{)" + fields + "}}";
+  action.uid = meta.uid;
+  action.resource_version = meta.resource_version;
+  action.stage = stage;
+  action.guarded = unnamed;  // a lock, and only what it locks needs it
+  action.why = "hold host " + meta.name.str() + " while it is claimed";
   out.actions.push_back(std::move(action));
 }
 
@@ -246,6 +313,33 @@ std::chrono::seconds Pass::timeout() const {
   if (!text.empty() && error == std::errc() && end == text.data() + text.size())
     return std::chrono::seconds(std::clamp<std::int64_t>(value, 30, 604'800));  // the bounds of machineTimeoutSeconds
   return in.set ? machine_timeout(in.set->spec.rollout) : default_timeout;
+}
+
+std::chrono::microseconds Pass::left_of_settling(std::chrono::microseconds left) const {
+  if (!in.sight.seen || in.sight.since == WallTime{}) return left;
+  return std::max<std::chrono::microseconds>(left, sight_settle - (now - std::min(in.sight.since, now)));
+}
+std::chrono::microseconds Pass::left(const api::Operation& op) const {
+  return left_of_settling(left(op.start_time, op.deadline - op.start_time));
+}
+
+// By what this process saw, else by what the last one stored; of a cluster that was never seen, since it is said to be so.
+WallTime Pass::blind_since() const {
+  if (!in.cluster) return now;
+  if (in.sight.since != WallTime{}) return in.sight.since;
+  for (const auto& gap : in.cluster->status.blind)
+    if (gap.end_time == WallTime{}) return gap.start_time;
+  const auto* connected = find_condition(in.cluster->status.conditions, api::condition::connected);
+  return connected && connected->status != ConditionStatus::true_ ? connected->last_transition_time : now;
+}
+
+bool Pass::is_abandoned() const {
+  if (!machine.metadata.deleting() || seen()) return false;
+  if (!forced().empty()) return true;
+  if (in.cluster && !in.cluster->metadata.deleting()) return false;
+  WallTime since = *machine.metadata.deletion_timestamp;
+  if (in.cluster) since = std::max(since, *in.cluster->metadata.deletion_timestamp);
+  return now >= since + abandon_after;  // by the clock on the wall: what can't be seen has no other
 }
 
 std::string_view Pass::forced() const {

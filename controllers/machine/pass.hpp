@@ -40,6 +40,7 @@ struct Pass {
   bool lock_written = false;  // the draft goes out as a guarded action: no StatusWrite beside it
   bool is_last = false;       // the finalizer goes with this pass: there is nothing left to write a status to
   bool refused_wait = false;  // the guard refused lately: not asked in this pass
+  bool tell_now = false;      // the status is written at once, whatever it is
 
   // facts (facts.cpp)
   std::string revision;                             // wanted
@@ -70,12 +71,16 @@ struct Pass {
   // What is under way goes on by its grant: asked for again it is the same one, and costs nothing.
   bool hold(const api::Operation& op) { return ask(request(operation_name(op.type), op.revision, op.attempt)); }
   reconcile::PermitRequest request(std::string_view operation, std::string_view to_revision, std::int64_t attempt) const;
-  void lock();  // writes the draft as the guarded first action; what it permits follows at stage 1
+  reconcile::PermitRequest creation_request() const;  // of the next try
+  void lock();                                        // writes the draft as the guarded first action; what it permits follows at stage 1
   void assign(std::uint8_t stage, std::string_view grant);  // guarded: create or update of the assignment, as the spec wants
   void release(std::uint8_t stage);  // guarded: the assignment's state becomes Released; one that is missing is made so
   void put_assignment(api::HostAssignment a, std::uint8_t stage, std::string why);
   void remove(const reconcile::Kind& kind, std::string connection, const reconcile::ObjectMeta& meta, std::uint8_t stage, std::string why);
   void free_host(const api::Host& host, std::uint8_t stage);
+  // The claimed Host carries our finalizer and names the grant that it was claimed by: one that an older version claimed gets the first
+  // with the next write that touches it, one that is created anew there the second.
+  void keep_claim(std::uint8_t stage, std::string_view grant);
   // Before anything is written to a Host, or by it: it is of the machine's namespace, whatever the caches' indexes said. A bug, if not.
   void must_be_near(const api::Host& host) const;
   void add_finalizer();
@@ -86,9 +91,19 @@ struct Pass {
   const api::Operation* operation(api::OperationType type) const;  // in flight, of that type; else null
   bool updating() const { return operation(api::OperationType::update) || operation(api::OperationType::rollback); }
   std::chrono::seconds timeout() const;
+  // The one clock (common/elapsed.hpp): no other subtraction of stored times, hack/check_seams.sh looks for them.
+  std::chrono::microseconds elapsed(WallTime start) const { return endstate::elapsed(start, now, in.gaps); }
+  std::chrono::microseconds left(WallTime start, std::chrono::microseconds wait) const { return wait - elapsed(start); }
+  // Until an operation is late: its own time, and never in the first 90 s of sight. 0 or less: it is.
+  std::chrono::microseconds left(const api::Operation& op) const;
+  std::chrono::microseconds left_of_settling(std::chrono::microseconds left) const;
+  WallTime blind_since() const;
+  // What is there of it can't be undone: its Cluster is gone or can't be seen, and it is forced, or goes with its Cluster for long enough.
+  bool is_abandoned() const;
   std::string_view forced()
       const;  // why its deletion is forced (annotation endstate.dev/force-delete, of it or of its Cluster); empty: it isn't
-  bool silent() const { return !in.agent_silence || *in.agent_silence > agent_fresh; }
+  bool silent() const { return !in.agent_silence || *in.agent_silence > in.agent_lasts; }
+  bool seen() const { return in.cluster && in.sight.seen; }
   const Gate& worst() const { return gates[worst_gate]; }
   std::string key() const { return machine.metadata.key().str(); }
 };
@@ -101,11 +116,12 @@ void plan_assign(Pass& p);  //   the host has no assignment yet
 bool plan_update(Pass& p);  // plan_update.cpp: true if an update is under way or begins
 bool prefetched(Pass& p);   // plan_prefetch.cpp: the host has the artifacts of what is wanted, or is waited for no longer
 void end_operation(Pass& p, const api::Operation& op, api::OperationResult result, std::string_view why, std::string_view message);
-void plan_settle(Pass& p);                      // plan_settle.cpp: nothing is under way: open, close, finish a creation
-void plan_delete(Pass& p);                      // plan_delete.cpp
-bool is_drain_skipped(const Pass& p);           // an annotation says so
-bool drain(Pass& p, const api::Operation& op);  // plan_drain.cpp: true when nothing is left to wait for
-void isolate(Pass& p, std::uint8_t stage);      //   guarded
+void plan_settle(Pass& p);                                    // plan_settle.cpp: nothing is under way: open, close, finish a creation
+void plan_delete(Pass& p);                                    // plan_delete.cpp
+void say_deleting(Pass& p, std::string_view waits_for = {});  //   its phase and condition, whatever it waits for
+bool is_drain_skipped(const Pass& p);                         // an annotation says so
+bool drain(Pass& p, const api::Operation& op);                // plan_drain.cpp: true when nothing is left to wait for
+void isolate(Pass& p, std::uint8_t stage);                    //   guarded
 bool has_taint(const Node& node, std::string_view key);
 bool isolated_by_us(const Node& node);
 bool isolated_by_other(const Node& node);

@@ -22,6 +22,7 @@
 #include "apis/v1alpha1/cluster.hpp"
 #include "apis/v1alpha1/machine.hpp"
 #include "apis/v1alpha1/machine_set.hpp"
+#include "controllers/common/elapsed.hpp"
 #include "controllers/machine/gate_pod.hpp"
 #include "reconcile/kube/core.hpp"
 #include "reconcile/run/loop.hpp"
@@ -33,14 +34,18 @@ using reconcile::Condition, reconcile::ConditionStatus, reconcile::Node, reconci
     reconcile::Text, reconcile::WallTime;
 
 // Bounds of the plan. All waits that an object can't set.
-inline constexpr std::chrono::seconds agent_fresh{180};       // three renewals of its Lease, by our own observation
+inline constexpr std::chrono::seconds agent_fresh{180};       // the least that an agent's word lasts, by our own observation
+inline constexpr std::chrono::hours agent_longest{24};        // and the most, whatever its Lease says
 inline constexpr std::chrono::seconds default_timeout{1800};  // an operation, from its grant
 inline constexpr std::chrono::seconds close_after{30};        // a gate is False for so long before an open node is closed
-inline constexpr std::chrono::seconds abandon_after{900};     // a deleted machine whose Cluster is gone
+inline constexpr std::chrono::seconds abandon_after{900};     // a machine that goes with its Cluster, which can't be seen or is gone
+inline constexpr std::chrono::seconds sight_settle{90};       // after a blind gap nothing is late yet: what was done must be heard first
+inline constexpr std::chrono::seconds blind_settle{300};      // a loss of a business cluster's API that is shorter writes no status
+inline constexpr std::int64_t blind_writes{10};               // then so many a second, spread by the machine's key
 inline constexpr std::chrono::seconds reopen_wait{30};        // between two tries of what waits for something unseen
 inline constexpr std::chrono::milliseconds progress_settle{5'000};
 inline constexpr std::chrono::milliseconds refusal_settle{1'000};
-inline constexpr std::chrono::milliseconds link_settle{30'000};  // a short loss of a business cluster's API writes no status
+inline constexpr std::chrono::seconds link_settle{30};  // the same, of a machine that never was in service
 inline constexpr std::size_t evictions_a_pass = 50;
 inline constexpr std::size_t max_conditions = 64;  // CRD bound
 
@@ -79,6 +84,18 @@ struct ClusterHealth {  // of the machines of the cluster that were in service o
   std::size_t in_service = 0, ill = 0;
 };
 
+// What is left of a Machine that is gone: a released assignment whose host has reported its wipe only now. The Node and the assignment
+// go, and the Host may be claimed again. An assignment that is Active is released if its Host was freed unwiped, when the cluster couldn't
+// be seen; else it is never touched: a missing Machine alone never wipes a host.
+struct Remains {
+  reconcile::Key cluster;  // in the Machine's namespace; its connection can be seen
+  std::string connection;
+  Ref<api::HostAssignment> assignment;
+  Ref<api::Host> host;  // of that namespace, with the assignment's name as uid; null: gone
+  Ref<Node> node;
+};
+reconcile::Plan plan_remains(const std::vector<Remains>& remains, WallTime now);
+
 struct Input {
   Now now;
   Ref<api::Machine> machine;  // never null
@@ -86,9 +103,9 @@ struct Input {
   Ref<api::MachineSet> set;   // its managing owner; null: none, or not there
   std::string connection;     // of the cluster
 
-  enum class Link : std::uint8_t { unknown, down, up };  // of the business cluster's caches: synced, reachable, not lagging
-  Link link = Link::unknown;
-  std::string link_message;
+  reconcile::Sight sight{.seen = true};  // of that connection
+  std::vector<api::BlindGap> gaps;       // when it couldn't be seen, until now (common/elapsed.hpp)
+  std::string blind_message;             // why it can't be seen, for people
 
   // The Host: that which is claimed for this machine; more than one after a lost reply.
   Ref<api::Host> host;
@@ -99,13 +116,16 @@ struct Input {
   Ref<api::HostAssignment> assignment;  // named by the Host's uid, whoever it is for; without a Host: found by the machine's uid
   Ref<Node> node;                       // named like the Host
   std::optional<OwnedOnNode> owned;     // its annotation, decoded
-  std::optional<std::chrono::nanoseconds> agent_silence;  // since its Lease changed, our own lag discounted; nullopt: no Lease
+  // Since its Lease changed, or since the cluster can be seen again; nullopt: no Lease. And how long its word lasts: three renewals.
+  std::optional<std::chrono::nanoseconds> agent_silence;
+  std::chrono::seconds agent_lasts = agent_fresh;
 
   std::vector<Package> packages;  // of spec.packages, in order
   std::vector<ExternalConditions> external;
   std::vector<Ref<GatePod>> gate_pods;  // on its Node, while their watch is fresh
   std::optional<PodsFact> pods;         // answer to the query `pods_query`
   ClusterHealth health;
+  std::vector<Remains> remains;  // of an earlier Machine of its name: sets use names again
 
   std::vector<reconcile::Outcome> failures;  // of the last pass
   std::optional<reconcile::Refused> refused;
@@ -115,16 +135,5 @@ struct Input {
 inline constexpr std::string_view pods_query = "pods";  // Query::id
 
 reconcile::Plan plan(const Input& in);
-
-// What is left of a Machine that is gone: a released assignment whose host has reported its wipe only now. The Node and the assignment
-// go, and the Host may be claimed again. An assignment that is Active is never touched: a missing Machine alone never wipes a host.
-struct Remains {
-  reconcile::Key cluster;  // in the Machine's namespace; its connection can be seen
-  std::string connection;
-  Ref<api::HostAssignment> assignment;
-  Ref<api::Host> host;  // of that namespace, with the assignment's name as uid; null: gone
-  Ref<Node> node;
-};
-reconcile::Plan plan_remains(const std::vector<Remains>& remains, WallTime now);
 
 }  // namespace endstate::machine

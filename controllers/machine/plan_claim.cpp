@@ -1,5 +1,6 @@
-// A machine without a host claims one, and tells it what to be. The claim is a compare-and-swap on the Host; of two machines that want
-// it one gets a 409, sees the Host taken, and looks again.
+// A machine without a host claims one, and tells it what to be. The guard is asked first: one that is refused holds no host. The claim is
+// the lock of the creation: it names the grant, and is a compare-and-swap on the Host; of two machines that want it one gets a 409, sees
+// the Host taken, and looks again.
 #include "controllers/machine/pass.hpp"
 #include "reconcile/json/encode.hpp"
 
@@ -9,7 +10,7 @@ using reconcile::Action, reconcile::kind_of, reconcile::quote, reconcile::Verb;
 
 namespace {
 
-void claim(Pass& p, const api::Host& host) {
+void claim(Pass& p, const api::Host& host, std::string_view grant, bool guarded) {
   p.must_be_near(host);
   const api::ConsumerRef consumer{
       .kind = "Machine", .name_space = p.machine.metadata.name_space, .name = p.machine.metadata.name, .uid = p.machine.metadata.uid};
@@ -21,9 +22,13 @@ void claim(Pass& p, const api::Host& host) {
            .cluster = {},
            .name_space = host.metadata.name_space,
            .name = host.metadata.name};
-  a.body = R"({"metadata":{"labels":{)" + labels + R"(}},"spec":{"consumerRef":)" + reconcile::encode(consumer) + "}}";
+  std::vector<Text> finalizers = host.metadata.finalizers;
+  if (!host.metadata.has_finalizer(api::finalizer::claimed)) finalizers.push_back(api::finalizer::claimed);
+  a.body = R"({"metadata":{"labels":{)" + labels + R"(},"annotations":{)" + quote(api::annotation::grant) + ":" + quote(grant) +
+           R"(},"finalizers":)" + reconcile::encode(finalizers) + R"(},"spec":{"consumerRef":)" + reconcile::encode(consumer) + "}}";
   a.uid = host.metadata.uid;
   a.resource_version = host.metadata.resource_version;
+  a.guarded = guarded;
   a.why = "claim host " + host.metadata.name.str();
   p.out.actions.push_back(std::move(a));
 }
@@ -46,34 +51,37 @@ void lose_host(Pass& p) {
   p.block("Host", name, reason::host_lost, message);
 }
 
-// The first assignment. Its grant is asked in the same pass as the claim: refused, the host stays claimed and waits.
-void first_assignment(Pass& p, std::uint8_t stage) {
-  const auto& last = p.machine.status.last_operation;
-  const std::int64_t attempt = last && last->type == api::OperationType::create ? last->attempt + 1 : 0;
-  auto request = p.request(api::operation::machine_create, {}, attempt);
-  const std::string grant = request.id();
-  if (p.ask(std::move(request))) p.assign(stage, grant);
+// What keeps it from claiming one. False: nothing.
+bool waits_for_host(Pass& p) {
+  if (p.in.candidate) return false;
+  const auto why = p.machine.spec.host_name.empty() ? reason::no_free_host : reason::host_not_claimable;
+  p.condition(api::condition::host_claimed, ConditionStatus::false_, why, p.in.no_candidate);
+  p.block("Host", p.machine.spec.host_name, why, p.in.no_candidate);
+  p.again(reopen_wait);
+  return true;
 }
 
 }  // namespace
 
 void plan_claim(Pass& p) {
   const bool had_one = p.machine.status.host_ref.has_value() || p.in.assignment;
-  if (had_one && !(p.in.former_host && p.in.former_host == p.in.candidate)) return lose_host(p);
+  const bool put_back = p.in.former_host && p.in.former_host == p.in.candidate;
+  if (had_one && !put_back) return lose_host(p);
   p.status.phase = api::MachinePhase::pending;
   if (!p.resolved) return;  // said by the gate; a host isn't kept waiting for it
-  if (!p.in.candidate) {
-    p.condition(api::condition::host_claimed, ConditionStatus::false_,
-                p.machine.spec.host_name.empty() ? reason::no_free_host : reason::host_not_claimable, p.in.no_candidate);
-    p.block("Host", p.machine.spec.host_name, p.machine.spec.host_name.empty() ? reason::no_free_host : reason::host_not_claimable,
-            p.in.no_candidate);
-    p.again(reopen_wait);
-    return;
+  if (p.in.assignment) return claim(p, *p.in.candidate, p.in.assignment->spec.grant_id, false);  // by its grant of then
+  auto request = p.creation_request();
+  if (p.refused_wait) {  // no host was looked for
+    p.ask(std::move(request));
+    return p.condition(api::condition::host_claimed, ConditionStatus::unknown, reason::progressing, "waiting for a permit to claim one");
   }
+  if (waits_for_host(p)) return;
   p.condition(api::condition::host_claimed, ConditionStatus::unknown, reason::progressing,
               "claiming Host " + p.in.candidate->metadata.name.str());
-  claim(p, *p.in.candidate);
-  if (!p.in.assignment) first_assignment(p, 1);
+  const std::string grant = request.id();
+  if (!p.ask(std::move(request))) return;
+  claim(p, *p.in.candidate, grant, true);
+  p.assign(1, grant);
 }
 
 void plan_assign(Pass& p) {
@@ -88,7 +96,11 @@ void plan_assign(Pass& p) {
     return;
   }
   if (!p.resolved) return;
-  first_assignment(p, 0);
+  auto request = p.creation_request();
+  const std::string grant = request.id();
+  if (!p.ask(std::move(request))) return;
+  p.keep_claim(0, grant);
+  p.assign(1, grant);
 }
 
 }  // namespace endstate::machine

@@ -1,6 +1,8 @@
 // A Machine goes: grant and lock, hooks, drain, release; the host undoes what was installed and says so; then the Node, the assignment,
 // the claim and the finalizer go, in this order. A host that stays silent past the deadline is freed, but marked: nothing claims it
 // before it has been wiped. A person may force it (annotation endstate.dev/force-delete): the same steps, but nothing is waited for.
+// If its cluster can't be seen and that is given up (Pass::is_abandoned), nothing there is touched: the host is freed, marked, and that is
+// all. What then is left there goes when the cluster comes back (plan_remains).
 #include <algorithm>
 
 #include "controllers/machine/pass.hpp"
@@ -26,16 +28,6 @@ bool held_by_hook(Pass& p, std::string_view prefix) {
   p.block("Annotation", key, reason::waiting_for_hook, message);
   p.condition(api::condition::deleting, ConditionStatus::true_, reason::waiting_for_hook, message);
   return true;
-}
-
-// Who forces it says why, and that stays with the object and in an event: written once, when it is first seen.
-void say_deleting(Pass& p) {
-  const auto why = p.forced();
-  if (why.empty()) return p.condition(api::condition::deleting, ConditionStatus::true_, reason::deleting);
-  const std::string message = "forced, without hooks, drain and the host's word: " + std::string(why);
-  const auto* shown = find_condition(p.machine.status.conditions, api::condition::deleting);
-  if (!shown || !(shown->reason == reason::delete_forced)) p.warn(reason::delete_forced, "Delete", message);
-  p.condition(api::condition::deleting, ConditionStatus::true_, reason::delete_forced, message);
 }
 
 // The word of the host's agent, or its absence, kept with the Host. A merge patch, as all that the loop writes into a Host's status: an
@@ -78,19 +70,19 @@ bool is_marked(const api::Host& host) {
 }
 
 void remove_node(Pass& p, std::uint8_t stage) {
-  if (p.node_is != NodeIs::ours) return;
+  if (p.node_is != NodeIs::ours || !p.seen()) return;
   p.remove(kind_of<Node>, p.in.connection, p.in.node->metadata, stage, "the machine of this node is gone");
   p.out.actions.back().guarded = true;
 }
 
-// Everything is undone, or it never was done.
+// Everything is undone, or it never was done, or it is given up.
 void finish(Pass& p, bool wiped) {
-  // The agent that comes back later must still find that it is released.
-  const bool keep_assignment = !wiped && (p.in.host || p.in.former_host);
-  const bool disturbs = p.node_is == NodeIs::ours || (p.assignment && !keep_assignment);
+  // The agent that comes back later must still find that it is released, whatever became of its Host.
+  const bool keep_assignment = !wiped;
+  const bool disturbs = p.seen() && (p.node_is == NodeIs::ours || (p.assignment && !keep_assignment));
   if (disturbs && !p.ask(p.request(api::operation::machine_delete, {}, 0))) return;
   remove_node(p, 0);
-  if (p.assignment && !keep_assignment) {
+  if (p.assignment && !keep_assignment && p.seen()) {
     p.remove(kind_of<api::HostAssignment>, p.in.connection, p.assignment->metadata, 0, "the host has nothing of the machine left");
     p.out.actions.back().guarded = true;
   }
@@ -98,10 +90,17 @@ void finish(Pass& p, bool wiped) {
     if (keep_assignment && !is_marked(*p.in.host)) {
       mark_unwiped(p, *p.in.host, 1);
       p.warn(reason::not_wiped, "Delete",
-             "Host " + p.in.host->metadata.name.str() + " was not wiped in time: it is kept from being claimed");
+             "Host " + p.in.host->metadata.name.str() +
+                 (p.seen() ? " was not wiped in time" : " was not wiped, its cluster can't be seen") +
+                 (p.in.host->metadata.deleting() ? ", and it is being deleted: what was installed may still run there"
+                                                 : ": it is kept from being claimed"));
       return;  // its version changes with the mark: freed in the next pass
     }
     p.free_host(*p.in.host, 1);
+  } else if (keep_assignment && p.status.host_ref) {
+    p.warn(reason::not_wiped, "Delete",
+           "Host " + p.status.host_ref->name.str() + " was not wiped, and its Host object is gone: what was installed may still run there" +
+               (p.seen() ? "; HostAssignment " + p.status.host_ref->uid.str() + " stays, Released, until its agent has undone it" : ""));
   }
   for (const auto& host : p.in.more_hosts) p.free_host(*host, 1);
   p.drop_finalizer(2);
@@ -110,19 +109,21 @@ void finish(Pass& p, bool wiped) {
 void wait_for_wipe(Pass& p) {
   auto& op = *p.status.operation;
   if (op.node_deletion_start_time == WallTime{}) op.node_deletion_start_time = p.now;
-  const bool forced = !p.forced().empty();
-  const WallTime deadline = forced ? p.now : op.node_deletion_start_time + node_deletion_timeout(p.machine.spec.deletion);
+  const auto left = p.forced().empty()
+                        ? p.left_of_settling(p.left(op.node_deletion_start_time, node_deletion_timeout(p.machine.spec.deletion)))
+                        : std::chrono::microseconds(0);
   if (!p.assignment || p.assignment->spec.state != api::AssignmentState::released) {
     p.condition(api::condition::wiped, ConditionStatus::false_, reason::wiping, "the host is told to undo what was installed");
+    p.keep_claim(0, {});
     p.release(0);
-    p.again(deadline - p.now);
+    p.again(left);
     return;
   }
   const bool wiped = is_wiped(*p.assignment);
-  if (!wiped && p.in.host && p.now < deadline) {
+  if (!wiped && left > left.zero()) {  // also when its Host object is gone: what is installed runs on
     p.condition(api::condition::wiped, ConditionStatus::false_, reason::wiping,
                 p.silent() ? "the agent is silent; waiting for it until the deadline" : "the host undoes what was installed");
-    p.again(deadline - p.now);
+    p.again(left);
     return;
   }
   p.condition(api::condition::wiped, wiped ? ConditionStatus::true_ : ConditionStatus::false_, wiped ? reason::wiped : reason::not_wiped);
@@ -149,14 +150,29 @@ void begin(Pass& p) {
 
 }  // namespace
 
-void plan_delete(Pass& p) {
-  if (!p.machine.metadata.has_finalizer(api::finalizer::machine)) return;  // another's finalizer holds it: nothing left for us
-  p.status.phase = api::MachinePhase::deleting;
-  say_deleting(p);
-  // No host was ever told to be this machine, or it has been undone. An assignment that somebody deleted under a machine in service is
-  // made again, as released: what is on the host must go.
-  const bool to_undo = p.assignment || (p.in_service && p.in.host && !p.in.assignment && p.in.link == Input::Link::up);
-  if (!to_undo) return finish(p, p.in.link == Input::Link::up || !p.in_service);
+// Who forces it says why, and that stays with the object and in an event: written once, when it is first seen. What is being deleted says
+// so in its phase, whatever it waits for.
+void say_deleting(Pass& p, std::string_view waits_for) {
+  const bool drains = p.machine.status.phase == api::MachinePhase::draining && p.operation(api::OperationType::delete_);
+  p.status.phase = drains ? api::MachinePhase::draining : api::MachinePhase::deleting;
+  const auto why = p.forced();
+  if (why.empty()) return p.condition(api::condition::deleting, ConditionStatus::true_, reason::deleting, waits_for);
+  const std::string message = "forced, without hooks, drain and the host's word: " + std::string(why);
+  const auto* shown = find_condition(p.machine.status.conditions, api::condition::deleting);
+  if (!shown || !(shown->reason == reason::delete_forced)) p.warn(reason::delete_forced, "Delete", message);
+  p.condition(api::condition::deleting, ConditionStatus::true_, reason::delete_forced, message);
+}
+
+namespace {
+
+// Somebody deleted the assignment under a machine in service: it is made again, as released, for what is on the host must go. Not for a
+// Host that another has by now.
+bool must_tell_host(const Pass& p) {
+  if (p.assignment || p.in.assignment || !p.in_service || !p.seen()) return false;
+  return p.in.host || (p.status.host_ref && !p.in.former_host);
+}
+
+void undo(Pass& p) {
   const auto* op = p.operation(api::OperationType::delete_);
   if (!op) return begin(p);
   if (!p.assignment || p.assignment->spec.state != api::AssignmentState::released) {
@@ -170,10 +186,46 @@ void plan_delete(Pass& p) {
   wait_for_wipe(p);
 }
 
+}  // namespace
+
+void plan_delete(Pass& p) {
+  if (!p.machine.metadata.has_finalizer(api::finalizer::machine)) return;  // another's finalizer holds it: nothing left for us
+  say_deleting(p);
+  p.status.phase = api::MachinePhase::deleting;
+  if (p.seen() && (p.assignment || must_tell_host(p)))
+    undo(p);
+  else
+    finish(p, p.seen() || !p.status.host_ref);  // no host was ever told to be this machine, or it has been undone, or it is given up
+  const auto* shown = find_condition(p.status.conditions, api::condition::deleting);
+  if (p.status.blocked_by && shown->reason == reason::deleting)
+    p.condition(api::condition::deleting, ConditionStatus::true_, reason::deleting, p.status.blocked_by->message);
+}
+
+namespace {
+
+// Its Host was freed unwiped while the cluster couldn't be seen: the host is told now.
+bool was_given_up(const Remains& r) {
+  return r.assignment->spec.state == api::AssignmentState::active && r.host && !r.host->spec.consumer_ref && is_marked(*r.host);
+}
+
+Action release_remains(const Remains& r) {
+  const auto& meta = r.assignment->metadata;
+  Action a{.verb = Verb::merge_patch, .kind = &kind_of<api::HostAssignment>, .cluster = r.connection, .name_space = {}, .name = meta.name};
+  a.body = R"({"spec":{"state":"Released","packages":null,"files":null,"requests":null}})";
+  a.uid = meta.uid;
+  a.resource_version = meta.resource_version;
+  a.guarded = true;
+  a.why = "its machine was given up while its cluster could not be seen: the host is told to undo it";
+  return a;
+}
+
+}  // namespace
+
 reconcile::Plan plan_remains(const std::vector<Remains>& remains, WallTime now) {
   reconcile::Plan out;
   for (const Remains& r : remains) {
-    if (r.assignment->spec.state != api::AssignmentState::released || !is_wiped(*r.assignment)) continue;
+    const bool given_up = was_given_up(r);
+    if (!given_up && !is_wiped(*r.assignment)) continue;
     if (out.permit) {  // one permit a pass: the next of them in the next one
       out.again = std::chrono::milliseconds(1'000);
       break;
@@ -183,6 +235,10 @@ reconcile::Plan plan_remains(const std::vector<Remains>& remains, WallTime now) 
                                           .subject = {r.cluster.name_space, r.assignment->spec.node_name},
                                           .subject_uid = r.assignment->spec.machine_uid,
                                           .lasts = std::chrono::seconds(60)};
+    if (given_up) {
+      out.actions.push_back(release_remains(r));
+      continue;
+    }
     const auto remove = [&](const reconcile::Kind& kind, const reconcile::ObjectMeta& meta) {
       Action a{.verb = Verb::remove, .kind = &kind, .cluster = r.connection, .name_space = meta.name_space, .name = meta.name};
       a.uid = meta.uid;

@@ -45,7 +45,7 @@ std::vector<const Pod*> left(const Pass& p, const std::vector<Pod>& pods) {
   std::vector<const Pod*> out;
   for (const Pod& pod : pods) {
     if (stays(pod)) continue;
-    if (pod.metadata.deletion_timestamp && is_unreachable(p) && p.now > *pod.metadata.deletion_timestamp + unreachable_wait) continue;
+    if (pod.metadata.deletion_timestamp && is_unreachable(p) && p.elapsed(*pod.metadata.deletion_timestamp) > unreachable_wait) continue;
     out.push_back(&pod);
   }
   return out;
@@ -76,8 +76,8 @@ void ask_for_pods(Pass& p) {
 }
 
 // False: still waiting.
-bool wait_for_pods(Pass& p, WallTime deadline) {
-  const bool late = p.now >= deadline;
+bool wait_for_pods(Pass& p, std::chrono::microseconds time_left) {
+  const bool late = time_left <= time_left.zero();
   if (!p.in.pods || !p.in.pods->pods) {
     const std::string message =
         p.in.pods ? "listing the pods of the node: " + p.in.pods->pods.error().message : "listing the pods of the node";
@@ -110,7 +110,7 @@ bool wait_for_pods(Pass& p, WallTime deadline) {
     p.block("Pod", shown->name, reason::drain_blocked, message);
   }
   p.condition(api::condition::drained, ConditionStatus::false_, refusal || still ? reason::drain_blocked : reason::draining, message);
-  p.again(std::min<std::chrono::nanoseconds>(ask_again, deadline - p.now));
+  p.again(std::min<std::chrono::nanoseconds>(ask_again, time_left));
   if (refusal) return false;  // the pass that shows a refusal doesn't try: else a budget that says no is asked at once again
   std::size_t evicted = 0;
   for (const Pod* pod : pods)
@@ -140,7 +140,7 @@ bool drain(Pass& p, const api::Operation& op) {
     return false;
   }
   ask_for_pods(p);
-  return wait_for_pods(p, start + drain_timeout(p.machine.spec.deletion));
+  return wait_for_pods(p, p.left(start, drain_timeout(p.machine.spec.deletion)));
 }
 
 }  // namespace endstate::machine

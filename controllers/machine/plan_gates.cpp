@@ -127,7 +127,9 @@ Gate agent_gate(const Pass& p) {
     g.message = "the agent has not renewed its Lease yet";
   } else if (p.silent()) {
     g.reason = reason::agent_silent;
-    g.message = "the agent's Lease has not been renewed for more than 3 min: look at the host, its network, and the agent's log";
+    g.message = "the agent's Lease has not been renewed for more than " +
+                std::to_string(std::chrono::ceil<std::chrono::minutes>(p.in.agent_lasts).count()) +
+                " min: look at the host, its network, and the agent's log";
   } else {
     g.status = ConditionStatus::true_;
     g.reason = reason::agent_alive;
@@ -216,7 +218,7 @@ void judge_gates(Pass& p) {
       p.worst_gate = i;
     }
   }
-  if (p.in.agent_silence && !p.silent()) p.again(agent_fresh - *p.in.agent_silence + std::chrono::seconds(1));
+  if (p.in.agent_silence && !p.silent()) p.again(p.in.agent_lasts - *p.in.agent_silence + std::chrono::seconds(1));
 }
 
 }  // namespace endstate::machine

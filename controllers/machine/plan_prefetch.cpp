@@ -57,9 +57,10 @@ bool prefetched(Pass& p) {
   const auto* shown = find_condition(p.machine.status.conditions, api::prefetch::condition);
   const WallTime since = shown && shown->status == ConditionStatus::false_ ? shown->last_transition_time : p.now;
   p.condition(api::prefetch::condition, ConditionStatus::false_, reason::prefetching, message);
-  if (p.now >= since + prefetch_wait) return true;
+  const auto left = p.left(since, prefetch_wait);
+  if (left <= left.zero()) return true;
   p.block("HostAssignment", p.assignment->metadata.name, reason::prefetching, message);
-  p.again(since + prefetch_wait - p.now);
+  p.again(left);
   return false;
 }
 

@@ -44,7 +44,8 @@ void create(Pass& p) {
     p.status.phase = api::MachinePhase::running;
     return;
   }
-  const bool late = p.now >= op.deadline;
+  const auto left = p.left(op);
+  const bool late = left <= left.zero();
   if (!p.packages.failed.empty() || late) {
     if (!failed_before)
       end_operation(p, op, p.silent() && late ? api::OperationResult::lost : api::OperationResult::failed,
@@ -53,7 +54,7 @@ void create(Pass& p) {
     p.status.phase = api::MachinePhase::failed;
     return;
   }
-  p.again(op.deadline - p.now);
+  p.again(left);
 }
 
 bool is_suspect(const ClusterHealth& h) { return h.ill >= 3 && h.ill * 3 > h.in_service; }
@@ -63,7 +64,7 @@ void close_if_due(Pass& p) {
   const auto* shown = find_condition(p.machine.status.conditions, gate.type);
   const bool stands = shown && shown->status == ConditionStatus::false_;
   const WallTime since = stands ? shown->last_transition_time : p.now;
-  if (p.now < since + close_after) return p.again(since + close_after - p.now);
+  if (const auto left = p.left(since, close_after); left > left.zero()) return p.again(left);
   if (is_suspect(p.in.health)) {
     p.condition(
         api::condition::scheduling_open, ConditionStatus::true_, reason::cluster_suspect,
@@ -85,6 +86,7 @@ void copy_to_host(Pass& p) {
   const auto& known = p.in.host->status;
   if (!reported.agent || (known.agent == reported.agent && (reported.capacity.empty() || known.capacity == reported.capacity))) return;
   const auto& meta = p.in.host->metadata;
+  if (!meta.has_finalizer(api::finalizer::claimed) && !meta.deleting()) return p.keep_claim(0, {});  // then, of its new version, the rest
   std::string fields = R"("agent":)" + reconcile::encode(*reported.agent);
   if (!reported.capacity.empty()) fields += R"(,"capacity":)" + reconcile::encode(reported.capacity);
   Action a{.verb = Verb::merge_patch,

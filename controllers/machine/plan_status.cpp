@@ -6,6 +6,18 @@
 namespace endstate::machine {
 namespace {
 
+// A machine that isn't open says what it waits for, not that it isn't open.
+std::string what_keeps_it_closed(const Pass& p) {
+  const auto& op = p.status.operation;
+  if (op && op->type != api::OperationType::create)
+    return std::string(reconcile::name_of(op->type)) + (op->revision.empty() ? "" : " to revision " + op->revision.str()) + " is under way";
+  if (p.status.blocked_by) return p.status.blocked_by->message.str();
+  if (p.gates_status != ConditionStatus::true_ && !p.gates.empty()) return p.worst().type.str() + ": " + p.worst().message.str();
+  for (const auto& f : p.in.failures)
+    if (f.resource && f.resource->plural == "nodes") return "the API server refuses to open the Node: " + f.error.message;
+  return "every gate is True: the Node is being opened for pods";
+}
+
 void show_node(Pass& p) {
   if (p.node_is == NodeIs::ours && !p.in.node->status.addresses.empty()) {
     p.status.addresses.clear();
@@ -25,7 +37,7 @@ void show_node(Pass& p) {
     p.condition(api::condition::scheduling_open, ConditionStatus::false_, reason::scheduling_closed,
                 "isolated by another part of endstate");
   else
-    p.condition(api::condition::scheduling_open, ConditionStatus::false_, reason::scheduling_closed);
+    p.condition(api::condition::scheduling_open, ConditionStatus::false_, reason::scheduling_closed, what_keeps_it_closed(p));
 }
 
 const api::PackageReport* report_of(const Pass& p, const Text& slot) {
@@ -128,7 +140,8 @@ Verdict readiness(const Pass& p) {
   if (p.gates_status == ConditionStatus::true_) {
     if (p.in_service && is_open(p)) return {ConditionStatus::true_, reason::ready, {}};
     if (p.status.node_ref && is_open(p)) return {ConditionStatus::true_, reason::ready, {}};
-    return {no, reason::scheduling_closed, {}};
+    if (p.node_is == NodeIs::ours && isolated_by_other(*p.in.node)) return {no, reason::scheduling_closed, what_keeps_it_closed(p)};
+    return {no, p.status.blocked_by ? p.status.blocked_by->reason.view() : reason::progressing, what_keeps_it_closed(p)};
   }
   // A machine that never was in service isn't unknown: it isn't there yet.
   const bool unknown = p.gates_status == ConditionStatus::unknown && p.in_service;
@@ -201,7 +214,8 @@ std::chrono::milliseconds settle(const api::MachineStatus& before, const api::Ma
 
 void finish_status(Pass& p) {
   if (p.in.host && !find_condition(p.status.conditions, api::condition::host_claimed))
-    p.condition(api::condition::host_claimed, ConditionStatus::true_, reason::claimed);
+    p.condition(api::condition::host_claimed, ConditionStatus::true_, reason::claimed,
+                p.in.host->metadata.deleting() ? "the Host is being deleted: it goes when this machine has gone" : "");
   show_node(p);
   show_packages(p);
   show_revision(p);

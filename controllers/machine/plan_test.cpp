@@ -34,7 +34,6 @@ Ref<api::MachinePackageVersion> version(const char* name, api::Disruption disrup
 Input in_service() {
   Input in;
   in.now = {reconcile::MonoTime(1000s), start + 1h};
-  in.link = Input::Link::up;
   in.agent_silence = 10s;
   api::Cluster cluster;
   cluster.metadata.name = "c";
@@ -43,6 +42,7 @@ Input in_service() {
   in.packages = {{"kubelet", "k-1", version("k-1", api::Disruption::none)}};
   api::Host host;
   host.metadata = {.name = "h1", .name_space = "default", .uid = "host-uid", .resource_version = "7"};
+  host.metadata.finalizers = {"endstate.dev/claimed"};
   host.spec.consumer_ref = {.kind = "Machine", .name_space = "default", .name = "m1", .uid = "m-uid"};
   in.host = std::make_shared<api::Host>(host);
   api::HostAssignment a;
@@ -185,14 +185,20 @@ TEST_CASE("a lock is a guarded write by compare-and-swap, before what it permits
 
 TEST_CASE("the way back is told from the way forward by the set") {
   struct Case {
-    const char *rejected, *current;
+    const char *rejected, *current, *back_to;
     std::string_view operation;
   };
-  for (const Case& c : {Case{"rev1", "rev0", "MachineRollback"}, Case{"", "rev2", "MachineRollback"}, Case{"", "rev1", "MachineUpdate"},
-                        Case{"rev9", "rev1", "MachineUpdate"}}) {
+  for (const Case& c : {Case{"rev1", "rev0", "", "MachineRollback"},  // what it has is rejected
+                        Case{"", "rev2", "", "MachineUpdate"},        // a straggler of a rollout that is complete goes forward
+                        Case{"", "rev2", "rev2", "MachineRollback"},  // its set takes it back to this
+                        Case{"", "rev2", "rev0", "MachineUpdate"},    // and not to this
+                        Case{"", "rev1", "", "MachineUpdate"}, Case{"rev9", "rev1", "", "MachineUpdate"}}) {
     auto in = in_service();
     in.packages = {{"kubelet", "k-2", version("k-2", api::Disruption::none)}};
-    in.machine = changed<api::Machine>(in.machine, [](auto& m) { m.metadata.labels.set("endstate.dev/revision", "rev2"); });
+    in.machine = changed<api::Machine>(in.machine, [&](auto& m) {
+      m.metadata.labels.set("endstate.dev/revision", "rev2");
+      if (*c.back_to) m.metadata.annotations.set("endstate.dev/rollback-to", c.back_to);
+    });
     api::MachineSet set;
     set.status.current_revision = c.current;
     if (*c.rejected) set.status.rejected_revisions.push_back({.revision = c.rejected});
@@ -260,11 +266,27 @@ TEST_CASE("progress waits, what matters is written at once") {
     CHECK(end.status->settle == 0ms);
   }
   SECTION("a lost connection is written when it lasts") {
-    in.link = Input::Link::down;
-    in.link_message = "refused";
-    const auto out = plan(in);
-    CHECK(out.actions.empty());
-    CHECK(out.status->settle == link_settle);
+    const auto at = [&](std::chrono::seconds blind) {
+      in.sight = {.seen = false, .since = in.now.wall - blind, .why = "refused"};
+      in.blind_message = "Cluster c can't be seen: refused";
+      const auto out = plan(in);
+      CHECK(out.actions.empty());
+      return out.status->changed;
+    };
+    CHECK_FALSE(at(blind_settle - 1s));
+    CHECK(at(blind_settle));
+    // Not all at once: of 10,000 machines each has a second of its own.
+    in.cluster = changed<api::Cluster>(in.cluster, [](api::Cluster& c) { c.status.machines = api::ClusterMachines{.replicas = 10'000}; });
+    int written = 0;
+    std::map<int, int> by_second;
+    for (int i = 0; i < 1000; ++i) {
+      in.machine = changed<api::Machine>(in.machine, [&](api::Machine& m) { m.metadata.name = "m-" + std::to_string(i); });
+      CHECK_FALSE(at(blind_settle - 1s));
+      CHECK(at(blind_settle + 1000s));
+      written += at(blind_settle + 500s);
+    }
+    CHECK(written > 400);
+    CHECK(written < 600);
   }
 }
 
@@ -301,6 +323,86 @@ TEST_CASE("an update that is late has failed") {
   CHECK(out.status->status.find(R"("reason":"MachineTimedOut")") != std::string::npos);
 }
 
+TEST_CASE("clocks don't run while the cluster can't be seen") {
+  auto in = late_update();  // 30 min from 40 min ago
+  const auto now = std::chrono::floor<std::chrono::seconds>(in.now.wall);
+  const auto is_late = [&] { return plan(in).status->status.find("MachineTimedOut") != std::string::npos; };
+  REQUIRE(is_late());
+  SECTION("the gap isn't counted") {
+    in.gaps = {{now - 30min, now - 15min}};
+    CHECK_FALSE(is_late());
+    CHECK(plan(in).again <= 5min);
+    in.gaps = {{now - 30min, now - 21min}};
+    CHECK(is_late());
+    in.gaps = {{now - 3h, now - 45min}};  // before it began
+    CHECK(is_late());
+  }
+  SECTION("and what was done meanwhile has 90 s to be heard") {
+    in.sight.since = now - 89s;
+    CHECK_FALSE(is_late());
+    CHECK(plan(in).again == 1000ms);
+    in.sight.since = now - 90s;
+    CHECK(is_late());
+  }
+  SECTION("a creation") {
+    in.machine = changed<api::Machine>(in.machine, [&](api::Machine& m) {
+      m.status.node_ref.reset();
+      m.status.operation.reset();
+      m.status.last_operation.reset();
+    });
+    in.node = nullptr;
+    in.assignment = changed<api::HostAssignment>(in.assignment, [&](auto& a) { a.metadata.creation_timestamp = now - 40min; });
+    REQUIRE(is_late());
+    in.gaps = {{now - 30min, now - 15min}};
+    CHECK_FALSE(is_late());
+  }
+  SECTION("a gate that was False before isn't held against an open node") {
+    in = in_service();
+    in.node = changed<Node>(in.node, [](Node& n) { n.status.conditions[0].status = ConditionStatus::false_; });
+    in.machine = changed<api::Machine>(in.machine, [&](api::Machine& m) {
+      reconcile::set_condition(m.status.conditions,
+                               {.type = "NodeReady",
+                                .status = ConditionStatus::false_,
+                                .reason = "NodeUnhealthy",
+                                .message = {},
+                                .last_transition_time = now - 10min},
+                               now - 10min);
+    });
+    REQUIRE(plan(in).permit);
+    in.gaps = {{now - 10min + 5s, now - 5s}};
+    CHECK_FALSE(plan(in).permit);
+    in.gaps = {{now - 10min + 5s, now - 25s}};
+    CHECK(plan(in).permit);
+  }
+}
+
+TEST_CASE("an agent's word lasts as long as its Lease says") {
+  auto in = in_service();
+  const auto alive = [&](std::chrono::seconds silence, std::chrono::seconds lasts) {
+    in.agent_silence = silence;
+    in.agent_lasts = lasts;
+    return plan(in).status->status.find(R"("reason":"AgentSilent")") == std::string::npos;
+  };
+  CHECK(alive(180s, 180s));
+  CHECK_FALSE(alive(181s, 180s));
+  CHECK(alive(2700s, 2700s));
+  CHECK_FALSE(alive(2701s, 2700s));
+}
+
+TEST_CASE("a Host that is enrolled anew: its agent may report by its new number, at once and without a permit") {
+  auto in = in_service();
+  const auto patch = [&] { return !plan(in).actions.empty(); };
+  CHECK_FALSE(patch());
+  in.host = changed<api::Host>(in.host, [](api::Host& h) { h.status.identity = 2; });
+  const auto out = plan(in);
+  REQUIRE(out.actions.size() == 1);
+  CHECK(out.actions[0].verb == Verb::merge_patch);
+  CHECK(out.actions[0].body == R"({"spec":{"identity":2}})");
+  CHECK_FALSE(out.actions[0].guarded);
+  in.assignment = changed<api::HostAssignment>(in.assignment, [](api::HostAssignment& a) { a.spec.identity = 2; });
+  CHECK_FALSE(patch());
+}
+
 TEST_CASE("clocks don't run through a pause") {
   auto in = late_update();
   const auto pause = [&](std::chrono::minutes since) {
@@ -321,6 +423,22 @@ TEST_CASE("clocks don't run through a pause") {
   CHECK(out.status->status.find(R"("deadline":")" + reconcile::format_rfc3339(in.now.wall + 15min)) != std::string::npos);
   CHECK(out.status->status.find(R"("type":"Paused")") == std::string::npos);  // so that it is given once
   CHECK(out.again <= 15min);
+}
+
+TEST_CASE("a pause and a blind gap are counted once, also where they overlap") {
+  auto in = late_update();
+  const auto now = std::chrono::floor<std::chrono::seconds>(in.now.wall);
+  in.machine = changed<api::Machine>(in.machine, [&](api::Machine& m) {
+    m.status.operation->drain_start_time = now - 35min;
+    reconcile::set_condition(
+        m.status.conditions,
+        {.type = "Paused", .status = ConditionStatus::true_, .reason = "Paused", .message = {}, .last_transition_time = now - 25min},
+        now - 25min);
+  });
+  in.gaps = {{now - 30min, now - 15min}};  // 5 min before the pause, 10 min in it; 15 min of the pause were seen
+  const auto out = plan(in);
+  // 40 min ago until the pause began 15 min passed, 5 of them blind: 20 of its 30 min are left.
+  CHECK(out.status->status.find(R"("deadline":")" + reconcile::format_rfc3339(now + 5min)) != std::string::npos);
 }
 
 TEST_CASE("what was done while nobody looked is done, not late") {

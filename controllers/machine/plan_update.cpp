@@ -8,13 +8,14 @@ namespace endstate::machine {
 
 namespace {
 
-// The way back is never held by schedules, metrics or full windows: so it must be told from the way forward.
+// The way back is never held by schedules, metrics or full windows: so it must be told from the way forward. Only what the set says makes
+// it one: what the host has is rejected, or the machine is taken back to this very revision. A straggler that comes to the set's current
+// revision late goes forward.
 bool is_way_back(const Pass& p) {
   if (!p.in.set || !p.assignment) return false;
-  const auto& s = p.in.set->status;
-  const auto carries = [&](const auto& r) { return r.revision == p.assignment->spec.revision; };
-  if (std::any_of(s.rejected_revisions.begin(), s.rejected_revisions.end(), carries)) return true;
-  return s.current_revision == p.revision;
+  if (p.machine.metadata.annotations.get(api::annotation::rollback_to) == p.revision) return true;
+  const auto& rejected = p.in.set->status.rejected_revisions;
+  return std::any_of(rejected.begin(), rejected.end(), [&](const auto& r) { return r.revision == p.assignment->spec.revision; });
 }
 
 std::int64_t next_attempt(const Pass& p, api::OperationType type) {
@@ -28,14 +29,13 @@ std::string_view owner(const Pass& p) { return p.machine.metadata.controller() ?
 
 // What is being created isn't in service: no lock, nothing to disturb; the grant of the creation covers it.
 void reassign_new(Pass& p) {
-  const auto& last = p.machine.status.last_operation;
-  const std::int64_t attempt = last && last->type == api::OperationType::create ? last->attempt + 1 : 0;
-  auto request = p.request(api::operation::machine_create, {}, attempt);
+  auto request = p.creation_request();
   const std::string grant = request.id();
   p.status.phase = api::MachinePhase::provisioning;
   if (!p.ask(std::move(request))) return;
-  p.assign(0, grant);
-  p.accept_retry(1);
+  p.keep_claim(0, grant);  // the lock of a creation
+  p.assign(1, grant);
+  p.accept_retry(2);
 }
 
 void begin(Pass& p) {
@@ -60,6 +60,7 @@ void begin(Pass& p) {
   p.status.operation = std::move(op);
   p.lock();
   p.note(type == api::OperationType::rollback ? "RollingBack" : "Updating", "Update", "to revision " + p.revision);
+  p.keep_claim(1, {});
   if (!drains)
     p.assign(1, id);
   else if (!isolated_by_us(*p.in.node))
@@ -96,8 +97,9 @@ void carry_on(Pass& p, const api::Operation& op) {
   p.status.phase = api::MachinePhase::updating;
   // What was done in time is done, also when we look too late: after an outage of ours nothing is condemned that is well.
   if (!p.differs && wait_for_gates(p, op)) return;
-  if (p.now >= op.deadline) return fail_if_late(p, op);
-  p.again(op.deadline - p.now);
+  const auto left = p.left(op);
+  if (left <= left.zero()) return fail_if_late(p, op);
+  p.again(left);
   if (!p.differs || !p.resolved) return;
   const bool drains = needs_drain(p);
   if (drains) p.status.phase = api::MachinePhase::draining;

@@ -23,6 +23,9 @@ class LiveView final : public reconcile::View {
   LiveView(const reconcile::SimApi& api, const reconcile::SimWorld& world) : api_(api), world_(world) {}
   std::chrono::nanoseconds lags{0};
   bool is_synced = true;
+  reconcile::Sight sees{.seen = true};
+  mutable std::map<std::string, int, std::less<>> asked;  // by an index's name
+  reconcile::Sight sight(std::string_view) const override { return sees; }
 
  protected:
   Ref<void> get_any(std::string_view, const reconcile::Kind& kind, std::string_view name_space, std::string_view name) const override;
@@ -62,6 +65,8 @@ class TestWorld {
   void patch(const reconcile::Resource& resource, const std::string& ns, const std::string& name, const std::string& sub,
              const std::string& body);
   void must(reconcile::Call call);
+  void blind();       // the business cluster can't be seen
+  void sees_again();  // it can; the cluster loop stores the gap
 
   // ---- the runtime ----
   // One pass of that Machine; false if there was nothing to do. `die_after`: so many writes are done, then the process dies.
@@ -87,6 +92,7 @@ class TestWorld {
   std::unique_ptr<MachineLoop> loop = std::make_unique<MachineLoop>();
   std::map<std::string, TestHost, std::less<>> hosts_state;                  // by Host name
   std::function<reconcile::Verdict(const reconcile::PermitRequest&)> guard;  // null: grants
+  std::optional<reconcile::Error> guard_error;                               // it can't answer
   std::vector<reconcile::PermitRequest> granted;
   std::function<void()> after_write;  // an invariant's check
   int deaths_per_mille = 0;           // of passes, in step()

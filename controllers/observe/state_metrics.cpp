@@ -75,7 +75,7 @@ void count_machines(const Records& in, MachineFamilies& out) {
     const std::string_view ns = m->metadata.name_space, cluster = m->spec.cluster_name;
     begin(ns, cluster);
     ++phases[{ns, cluster, name_of(st.phase)}];
-    if (was_in_service(*m) && !is_available(*m)) ++unavailable[{ns, cluster}];
+    if (was_in_service(*m) && is_unavailable(*m)) ++unavailable[{ns, cluster}];
     if (st.operation) {
       ++operations[{ns, cluster, name_of(st.operation->type)}];
       if (is_set(st.operation->deadline)) {

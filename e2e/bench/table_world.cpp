@@ -271,7 +271,6 @@ machine::Input TableWorld::input(const Row& row) const {
   in.machine = row.machine;
   in.cluster = cluster_;
   in.set = set_;
-  in.link = machine::Input::Link::up;
   in.host = row.host;
   in.assignment = row.assignment;
   in.node = row.node;

@@ -25,7 +25,7 @@ struct Count {
   void add(const api::Machine& m) {
     ++all;
     ready += is_available(m);
-    unavailable += was_in_service(m) && !is_available(m) && !m.metadata.deleting();
+    unavailable += was_in_service(m) && is_unavailable(m) && !m.metadata.deleting();
     ++by_phase[static_cast<std::size_t>(m.status.phase)];
     if (m.status.operation) ++under_way[static_cast<std::size_t>(m.status.operation->type)];
   }
