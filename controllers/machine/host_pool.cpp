@@ -60,44 +60,54 @@ void HostPool::refresh(const std::vector<Free>& free, const std::vector<Used>& u
   refreshed_ = now;
 }
 
-bool HostPool::reserved_by_other(const Free& host, std::string_view machine_uid, MonoTime now) const {
+bool HostPool::reserved_by_other(const Free& host, std::string_view machine_uid, MonoTime lives_past) const {
   const auto it = reserved_hosts_.find(host.uid.str());
   if (it == reserved_hosts_.end() || it->second == machine_uid) return false;
   const auto owner = reservations_.find(it->second);
-  return owner != reservations_.end() && owner->second.until > now;
+  return owner != reservations_.end() && owner->second.until > lives_past;
 }
 
-const HostPool::Free* HostPool::choose_in(const Domain& domain, std::string_view machine_uid, MonoTime now,
+const HostPool::Free* HostPool::choose_in(const Domain& domain, std::string_view machine_uid, MonoTime lives_past,
                                           const std::function<bool(const Text&)>& refuse) const {
   const std::size_t n = domain.free.size();
   const std::size_t first = n ? mix(machine_uid, domain.name) % n : 0;
   for (std::size_t i = 0; i < n; ++i) {
     const Free& host = domain.free[(first + i) % n];
-    if (!reserved_by_other(host, machine_uid, now) && !(refuse && refuse(host.name))) return &host;
+    if (!reserved_by_other(host, machine_uid, lives_past) && !(refuse && refuse(host.name))) return &host;
   }
   return nullptr;
+}
+
+void HostPool::release(std::string_view machine_uid) {
+  const auto it = reservations_.find(std::string(machine_uid));
+  if (it == reservations_.end()) return;
+  --usage(it->second.group, it->second.domain);
+  if (const auto host = reserved_hosts_.find(it->second.host_uid.str()); host != reserved_hosts_.end() && host->second == machine_uid)
+    reserved_hosts_.erase(host);
+  reservations_.erase(it);
 }
 
 Text HostPool::pick(std::string_view machine_uid, std::string_view group, MonoTime now, const std::function<bool(const Text&)>& refuse) {
   const std::string uid(machine_uid);
   if (const auto it = reservations_.find(uid); it != reservations_.end()) {
     if (it->second.until > now && !(refuse && refuse(it->second.host_name))) return it->second.host_name;
-    --usage(it->second.group, it->second.domain);
-    reserved_hosts_.erase(it->second.host_uid.str());
-    reservations_.erase(it);
+    release(machine_uid);
   }
   std::vector<std::pair<std::pair<std::size_t, std::uint64_t>, const Domain*>> order;
   order.reserve(domains_.size());
   for (const Domain& domain : domains_) order.push_back({{usage(group, domain.name), mix(machine_uid, domain.name)}, &domain});
   std::sort(order.begin(), order.end());
-  for (const auto& [rank, domain] : order) {
-    const Free* host = choose_in(*domain, machine_uid, now, refuse);
-    if (!host) continue;
-    ++usage(group, domain->name);
-    reserved_hosts_[host->uid.str()] = uid;
-    reservations_[uid] = {host->uid, host->name, domain->name, group, now + reservation};
-    return host->name;
-  }
+  // A claim comes back sooner than a reservation ends. Who waits for a permit, or died, may have one for longer: then it is passed on.
+  for (const auto lives_past : {now, now + (reservation - patience)})
+    for (const auto& [rank, domain] : order) {
+      const Free* host = choose_in(*domain, machine_uid, lives_past, refuse);
+      if (!host) continue;
+      if (const auto owner = reserved_hosts_.find(host->uid.str()); owner != reserved_hosts_.end()) release(std::string(owner->second));
+      ++usage(group, domain->name);
+      reserved_hosts_[host->uid.str()] = uid;
+      reservations_[uid] = {host->uid, host->name, domain->name, group, now + reservation};
+      return host->name;
+    }
   return {};
 }
 

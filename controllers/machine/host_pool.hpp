@@ -26,6 +26,7 @@ class HostPool {
     reconcile::Text group, domain;  // a claimed host: whose group it serves
   };
   static constexpr std::chrono::seconds reservation{10};  // longer than a claim needs to come back through the cache
+  static constexpr std::chrono::seconds patience{2};      // then a machine that finds nothing else takes a host that is reserved
   static constexpr std::chrono::milliseconds max_age{
       200};  // of what the caches said; that nothing is free the caller asks anew each time, it is one look
 
@@ -37,6 +38,8 @@ class HostPool {
   // `refuse`: hosts that the caller knows to be taken after all (by name).
   reconcile::Text pick(std::string_view machine_uid, std::string_view group, reconcile::MonoTime now,
                        const std::function<bool(const reconcile::Text& name)>& refuse = {});
+  // It was refused a permit, and keeps no host from others.
+  void release(std::string_view machine_uid);
   std::size_t free_count() const { return free_count_; }
 
  private:
@@ -49,8 +52,8 @@ class HostPool {
     reconcile::MonoTime until;
   };
   std::size_t& usage(std::string_view group, std::string_view domain);
-  bool reserved_by_other(const Free& host, std::string_view machine_uid, reconcile::MonoTime now) const;
-  const Free* choose_in(const Domain& domain, std::string_view machine_uid, reconcile::MonoTime now,
+  bool reserved_by_other(const Free& host, std::string_view machine_uid, reconcile::MonoTime lives_past) const;
+  const Free* choose_in(const Domain& domain, std::string_view machine_uid, reconcile::MonoTime lives_past,
                         const std::function<bool(const reconcile::Text&)>& refuse) const;
 
   std::vector<Domain> domains_;

@@ -73,6 +73,20 @@ TEST_CASE("what is claimed already counts for the spread, each group for itself"
   }
 }
 
+TEST_CASE("who is refused a permit keeps no host from others") {
+  HostPool pool;
+  pool.refresh(hosts(1, 1), {}, MonoTime(1s));
+  const auto only = pool.pick("a", "g", MonoTime(1s));
+  CHECK(pool.pick("b", "g", MonoTime(1s)).empty());
+  pool.release("a");
+  CHECK(pool.pick("b", "g", MonoTime(1s)) == only);
+  pool.release("a");  // has none any more
+  CHECK(pool.pick("c", "g", MonoTime(2s)).empty());
+  // And who waits with one for longer than a claim needs gives it to who finds nothing else.
+  CHECK(pool.pick("c", "g", MonoTime(1s) + HostPool::patience) == only);
+  CHECK(pool.pick("b", "g", MonoTime(1s) + HostPool::patience).empty());
+}
+
 TEST_CASE("a reservation ends: by time, or when its host is no longer free") {
   HostPool pool;
   pool.refresh(hosts(1, 1), {}, MonoTime(1s));

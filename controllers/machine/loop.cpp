@@ -303,6 +303,8 @@ std::function<Plan()> MachineLoop::observe(const Snapshot& s, const Key& key) co
   // One that the guard has just refused keeps no host from others.
   const bool waits = s.memory.refused && s.now.mono < s.memory.refused_at + s.memory.refused->retry_after;
   if (!in.host && !in.machine->metadata.deleting() && in.cluster && in.sight.seen && (!waits || in.former_host)) choose_host(s, in);
+  if (waits)
+    if (const auto pool = pools_.find(key.name_space.view()); pool != pools_.end()) pool->second.release(in.machine->metadata.uid);
   // Only a machine that may have to be closed asks how the others are.
   if (was_in_service(*in.machine) && !is_available(*in.machine)) in.health = health_of(s, *in.machine);
   if (in.cluster) read_remains(s, key, *in.cluster, in.machine->metadata.uid, in.remains);

@@ -1032,6 +1032,13 @@ TEST_CASE_METHOD(Ready, "a Machine that is being deleted says so in its phase, w
     remove("m1");
     says("paused");
   }
+  SECTION("its host's word") {
+    hosts_state[host_name()].alive = false;
+    remove("m1");
+    says("");
+    for (int i = 0; i < 30; ++i) step();
+    says("the host undoes what was installed");
+  }
   SECTION("the guard refuses") {
     guard = [](const reconcile::PermitRequest&) {
       return reconcile::Verdict(reconcile::Refused{.kind = "ChangeBudget", .name = "b", .reason = "WindowFull", .message = "full"});

@@ -172,6 +172,13 @@ bool must_tell_host(const Pass& p) {
   return p.in.host || (p.status.host_ref && !p.in.former_host);
 }
 
+std::string waits_for(const Pass& p) {
+  if (p.status.blocked_by) return p.status.blocked_by->message.str();
+  for (const auto type : {api::condition::wiped, api::condition::drained})
+    if (const auto* c = find_condition(p.status.conditions, type); c && c->status == ConditionStatus::false_) return c->message.str();
+  return {};
+}
+
 void undo(Pass& p) {
   const auto* op = p.operation(api::OperationType::delete_);
   if (!op) return begin(p);
@@ -197,8 +204,7 @@ void plan_delete(Pass& p) {
   else
     finish(p, p.seen() || !p.status.host_ref);  // no host was ever told to be this machine, or it has been undone, or it is given up
   const auto* shown = find_condition(p.status.conditions, api::condition::deleting);
-  if (p.status.blocked_by && shown->reason == reason::deleting)
-    p.condition(api::condition::deleting, ConditionStatus::true_, reason::deleting, p.status.blocked_by->message);
+  if (shown->reason == reason::deleting) p.condition(api::condition::deleting, ConditionStatus::true_, reason::deleting, waits_for(p));
 }
 
 namespace {
