@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # check_runbook.sh: every reason that endstate reports has a page, so that a link can be built from it: docs/runbook/<Reason>.md.
 #
-# The reasons are the constants of `namespace reason` in apis/v1alpha1/{names,enrolment,prefetch}.hpp, and those of the agent's package
+# The reasons are the constants of `namespace reason` in apis/v1alpha1/*.hpp, and those of the agent's package
 # reports in src/agent/reasons.hpp. It names each reason without a page, each page without a reason,
 # each page that the index doesn't list, and each reason that the sources write out and that isn't a constant there. The same of alerts:
 # manifests/alerts/endstate.yaml and docs/runbook/alerts/<Alert>.md, to which its runbook_url must lead.
@@ -14,7 +14,7 @@ cd "$ROOT"
 names=apis/v1alpha1/names.hpp pages=docs/runbook
 
 reasons_of() { sed -n '/^namespace reason {/,/^}/ s/^inline constexpr .* = "\([A-Za-z]*\)";.*/\1/p' "$1" | grep . || fail "no reasons found in $1: has its form changed?"; }
-reasons=$({ reasons_of "$names" && reasons_of apis/v1alpha1/enrolment.hpp && reasons_of apis/v1alpha1/prefetch.hpp && reasons_of src/agent/reasons.hpp; } | sort)
+reasons=$({ for file in $(git grep -l --untracked '^namespace reason {' -- 'apis/v1alpha1/*.hpp') src/agent/reasons.hpp; do reasons_of "$file"; done; } | sort)
 written=$(find "$pages" -maxdepth 1 -name '*.md' ! -name README.md -printf '%f\n' | sed 's/\.md$//' | sort)
 
 status=0

@@ -107,14 +107,19 @@ class Run {
 
   void probe(const api::JobProbe& spec, api::ProbeStatus& status) {
     if (status.result != ProbeResult::running) return;
-    const ProbeSite site{
-        .set = *s_.set, .connection = s_.cluster.connection, .revision = revision_, .step = step_.name, .begun = st_.start_time};
+    const ProbeSite site{.set = *s_.set,
+                         .connection = s_.cluster.connection,
+                         .revision = revision_,
+                         .step = step_.name,
+                         .begun = st_.start_time,
+                         .gaps = s_.cluster.gaps};
     const auto seen = s_.jobs.find(probe_query(step_.name, spec.name));
     const auto refused = s_.refused_jobs.find(status.job.view());
     auto plan = advance_probe(site, spec, seen == s_.jobs.end() ? nullptr : &seen->second,
                               refused == s_.refused_jobs.end() ? nullptr : &refused->second, s_.now, status);
     for (auto& q : plan.queries) out_.queries.push_back(std::move(q));
     for (auto& a : plan.actions) out_.actions.push_back(std::move(a));
+    if (plan.waits) waiting_ = waiting_ ? waiting_ : &status;
     if (!plan.unreadable.empty() && unreadable_.empty()) unreadable_ = "probe " + spec.name.str() + ": " + plan.unreadable;
     if (status.result == ProbeResult::running) look_again(probe_period);
   }
@@ -135,9 +140,17 @@ class Run {
         return conclude(Result::inconclusive, api::reason::analysis_inconclusive,
                         "check " + c.name.str() + " has no clear answer: " + c.message.str() + " (" + counts(c) +
                             "). Mend the check or its source, then annotate endstate.dev/retry: " + revision_.str() + remedy());
+    if (waiting_) {
+      out_.kind = "Job";
+      out_.name = waiting_->job;
+    }
     if (!unreadable_.empty())
-      return conclude(Result::inconclusive, api::reason::analysis_inconclusive,
-                      unreadable_ + ". It goes on when that is mended" + remedy());
+      return conclude(
+          Result::inconclusive, api::reason::analysis_inconclusive,
+          unreadable_ +
+              (waiting_ ? ". That says nothing about the revision. Mend it, then annotate endstate.dev/retry: " + revision_.str()
+                        : ". It goes on when that is mended") +
+              remedy());
     if (missing_) {
       out_.kind = "MetricSource";
       out_.name = missing_->source_ref.name;
@@ -163,7 +176,7 @@ class Run {
             std::to_string(api::count(*named(step_.analysis->checks, c.name))) + " good" +
             (c.errors > 0 || c.inconclusive > 0 || c.bad > 0 ? " (last: " + c.message.str() + ")" : ""));
     for (const auto& p : st_.probes)
-      if (p.result != ProbeResult::passed) add("probe " + p.name.str() + " runs");
+      if (p.result != ProbeResult::passed) add("probe " + p.name.str() + (never_ran(p) ? ": " + p.message.str() : " runs"));
     if (open.empty()) return conclude(Result::passed, {}, "analysis passed");
     conclude(Result::running, api::reason::analyzing, open);
   }
@@ -179,6 +192,7 @@ class Run {
   AnalysisPlan out_;
   const api::MetricCheck* missing_ = nullptr;  // the first whose source doesn't exist
   std::string unreadable_;
+  const api::ProbeStatus* waiting_ = nullptr;  // the first of which no pod has run
 };
 
 }  // namespace
@@ -198,6 +212,12 @@ bool restart_analysis(std::optional<api::AnalysisStatus>& status) {
   for (auto& c : status->checks) {
     if (c.result != CheckResult::inconclusive) continue;
     c = {.name = c.name};
+    any = true;
+  }
+  for (auto& p : status->probes) {
+    if (p.result != ProbeResult::running || !never_ran(p)) continue;
+    p = {.name = p.name};
+    status->start_time = {};  // another attempt: its Job is made anew
     any = true;
   }
   return any;

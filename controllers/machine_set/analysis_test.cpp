@@ -308,6 +308,21 @@ TEST_CASE("analysis: health is judged from the step's beginning on", "[analysis]
     w.pass();
     CHECK(w.set.status.rejected_revisions.empty());
   }
+  SECTION("that we can't see it is no sign either; that its Node is Unknown by its own word is one") {
+    analysis.health->max_unhealthy = api::IntOrPercent{.value = 0, .percent = false};
+    World w(analysis);
+    w.set.spec.rollout.steps[0].pause = api::Pause{.type = api::PauseType::promotion};
+    for (const auto reason : {"ConnectionLost", "Unknown"}) {
+      set_ready(w.canary(), ConditionStatus::unknown, reason, w.now);
+      w.pass();
+      CHECK(w.set.status.rejected_revisions.empty());
+      CHECK(w.rollout().analysis->unhealthy == 0);
+    }
+    set_ready(w.canary(), ConditionStatus::unknown, "NodeUnhealthy", w.now);
+    w.pass();
+    REQUIRE(w.set.status.rejected_revisions.size() == 1);
+    CHECK(w.set.status.rejected_revisions[0].reason == "HealthDegraded");
+  }
 }
 
 TEST_CASE("probe: its Job is made from the template, read, and believed by its attempt", "[analysis][probe]") {
@@ -419,6 +434,99 @@ TEST_CASE("probe: its Job is made from the template, read, and believed by its a
     REQUIRE(w.set.status.rejected_revisions.size() == 1);
     CHECK(w.set.status.rejected_revisions[0].message.view().find("refuses its jobTemplate: spec.template: Required") !=
           std::string_view::npos);
+  }
+  SECTION("a time when the cluster can't be seen doesn't run its time out") {
+    w.jobs[id] = job(attempt);
+    w.pass();
+    w.cluster.gaps = {{w.now, w.now + seconds(500)}};
+    w.now += seconds(559);
+    w.pass();
+    CHECK(w.set.status.rejected_revisions.empty());
+    w.now += seconds(1);
+    w.pass();
+    CHECK(w.set.status.rejected_revisions.size() == 1);
+  }
+  SECTION("a Job that no pod ever ran of says nothing about the revision") {
+    w.jobs[id] = job(attempt);
+    p = w.pass();
+    REQUIRE(p.plan.queries.size() == 2);
+    CHECK(p.plan.queries[1].id == "probe-pods/canary/smoke");
+    CHECK(p.plan.queries[1].query.find("limit=5") != std::string::npos);
+    auto& seen = w.jobs[id];
+    seen.pods.emplace();
+    std::string why;
+    const auto cause = GENERATE(0, 1, 2);
+    const bool ends_itself = GENERATE(true, false);
+    if (cause == 0) {  // a quota refuses its pods
+      p = w.pass();
+      REQUIRE(p.plan.queries.size() == 3);
+      CHECK(p.plan.queries[2].id == "probe-events/canary/smoke");
+      CHECK(p.plan.queries[2].query.find("job-uid") != std::string::npos);
+      seen.failed_creates = {"Error creating: pods \"p\" is forbidden: failed quota: cpu: must specify requests.cpu"};
+      why = "failed quota: cpu";
+    }
+    if (cause == 1) {  // there is no room for them
+      reconcile::Pod pod;
+      pod.metadata.name = "p";
+      pod.status.phase = "Pending";
+      pod.status.conditions = {
+          {.type = "PodScheduled", .status = ConditionStatus::false_, .reason = "Unschedulable", .message = "0/5 nodes are available"}};
+      seen.pods->push_back(pod);
+      why = "Unschedulable: 0/5 nodes are available";
+    }
+    if (cause == 2) {  // there is no such image
+      reconcile::Pod pod;
+      pod.metadata.name = "p";
+      reconcile::ContainerStatus c;
+      c.state.waiting = reconcile::Waiting{"ImagePullBackOff", "not found"};
+      pod.status.container_statuses = {c};
+      seen.pods->push_back(pod);
+      why = "ImagePullBackOff: not found";
+    }
+    p = w.pass();
+    CHECK(status().message.view().find(why) != std::string_view::npos);
+    REQUIRE(w.rollout().blocked_by);
+    CHECK(w.rollout().blocked_by->kind == "Job");
+    CHECK(w.rollout().blocked_by->message.view().find(why) != std::string_view::npos);
+    if (ends_itself) {
+      seen = job(attempt, "Failed");
+      seen.job->status.conditions[0].reason = "DeadlineExceeded";  // which took the pods along
+      seen.job->status.failed = 1;
+      seen.pods.emplace();
+    } else {
+      w.now += seconds(60);
+    }
+    p = w.pass();
+    CHECK(w.set.status.rejected_revisions.empty());
+    CHECK(is(p, "Stalled", true, "AnalysisInconclusive"));
+    CHECK(w.rollout().blocked_by->message.view().find(why) != std::string_view::npos);
+    w.now += seconds(10);
+    w.set.metadata.annotations.set(api::annotation::retry, revision_for("v2"));  // a person has mended it
+    p = w.pass();
+    const auto* again = job_action(p, Verb::create);
+    REQUIRE(again);
+    const auto second = reconcile::format_rfc3339(w.now) + "/1";
+    CHECK(again->body.find(second) != std::string::npos);
+    w.set.metadata.annotations.erase(api::annotation::retry);
+    w.jobs[id] = job(second, "Complete");
+    w.go(seconds(3), "");
+    CHECK(w.updated() == 10);
+  }
+  SECTION("a pod that ran and failed is a verdict, whatever became of it") {
+    w.jobs[id] = job(attempt);
+    auto& seen = w.jobs[id];
+    reconcile::Pod pod;
+    reconcile::ContainerStatus c;
+    c.state.terminated = reconcile::Terminated{};
+    pod.status.container_statuses = {c};
+    seen.pods = {pod};
+    w.pass();
+    CHECK(status().message == "its Job runs");
+    seen = job(attempt, "Failed");
+    seen.job->status.conditions[0].reason = GENERATE("DeadlineExceeded", "BackoffLimitExceeded");
+    seen.pods.emplace();
+    w.pass();
+    CHECK(w.set.status.rejected_revisions.size() == 1);
   }
   SECTION("a cluster that can't be read is neither") {
     w.jobs[id].error = reconcile::Error{reconcile::Code::unavailable, "connection refused"};

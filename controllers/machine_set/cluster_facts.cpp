@@ -14,12 +14,14 @@ std::string why_not(const api::Cluster& c) {
 
 }  // namespace
 
-ClusterFacts facts_of(const api::Cluster& cluster) {
+ClusterFacts facts_of(const api::Cluster& cluster, const reconcile::Sight& sight, WallTime now) {
   ClusterFacts out{.found = true,
                    .deleting = cluster.metadata.deleting(),
                    .paused = is_paused(cluster),
                    .waits_for = takes_machines(cluster) ? std::string() : why_not(cluster),
                    .connection = connection_of(cluster),
+                   .sight = sight,
+                   .gaps = blind_gaps(cluster, sight, now),
                    .ready = api::ConditionStatus::unknown,
                    .why_not_ready = {},
                    .version = cluster.status.control_plane.version};
@@ -28,6 +30,13 @@ ClusterFacts facts_of(const api::Cluster& cluster) {
     if (ready->status != api::ConditionStatus::true_) out.why_not_ready = ready->message;
   }
   return out;
+}
+
+ClusterFacts facts_of(const api::Cluster& cluster, WallTime now) {
+  reconcile::Sight sight{.seen = true};
+  for (const auto& gap : cluster.status.blind)
+    if (gap.end_time == WallTime{}) sight = {.seen = false, .since = gap.start_time, .why = "its API server doesn't answer endstate"};
+  return facts_of(cluster, sight, now);
 }
 
 }  // namespace endstate::machine_set

@@ -5,6 +5,9 @@
 
 namespace endstate::machine_set {
 
-ClusterFacts facts_of(const api::Cluster& cluster);
+// `sight`: of the cluster's connection, as it is at `now`.
+ClusterFacts facts_of(const api::Cluster& cluster, const reconcile::Sight& sight, WallTime now);
+// By the Cluster's own status alone, for who has no connection to it.
+ClusterFacts facts_of(const api::Cluster& cluster, WallTime now);
 
 }  // namespace endstate::machine_set

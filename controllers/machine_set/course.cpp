@@ -4,17 +4,19 @@
 #include <array>
 #include <utility>
 
+#include "apis/v1alpha1/replica_failure.hpp"
 #include "controllers/common/cut.hpp"
 #include "controllers/machine_set/analysis.hpp"
 #include "controllers/machine_set/audit.hpp"
 #include "controllers/machine_set/preflight.hpp"
+#include "controllers/machine_set/refusals.hpp"
 #include "controllers/machine_set/verbs.hpp"
 
 namespace endstate::machine_set {
 namespace {
 
 using api::ChangeResult, api::RolloutPhase;
-using std::chrono::duration_cast, std::chrono::seconds;
+using std::chrono::seconds;
 
 constexpr std::size_t max_rejected = 20;  // of the API's list
 
@@ -40,11 +42,13 @@ class Planner {
         blocked_(blocked),
         update_(revisions.update),
         replicas_(api::replicas(s.set->spec)),
-        steps_(resolve_steps(rollout_, replicas_)) {
+        steps_(resolve_steps(rollout_, replicas_)),
+        refusal_(refusal_of(s)) {
     c_.status = s.set->status.rollout.value_or(api::RolloutStatus{});
     c_.current = revisions.current;
     c_.rejected = s.set->status.rejected_revisions;
     c_.history = s.set->status.history;
+    c_.handled = s.set->status.handled;
     c_.new_machines = c_.current;
   }
 
@@ -105,7 +109,9 @@ class Planner {
     if (!(st.revision == update_)) {
       const bool was_under_way = !st.revision.empty() && st.phase != RolloutPhase::complete && st.phase != RolloutPhase::rolled_back;
       close_history(ChangeResult::superseded, "the template went back to revision " + update_.str());
-      start(off > 0 ? RolloutPhase::rolling_back : RolloutPhase::complete);
+      // Nothing went through before: its machines (adopted ones, or the status was lost) are brought to it, and don't go back.
+      const auto begin = st.revision.empty() ? RolloutPhase::progressing : RolloutPhase::rolling_back;
+      start(off > 0 ? begin : RolloutPhase::complete);
       if (was_under_way || off > 0) note(false, "RolloutReverted", "back to revision " + update_.str());
     }
     const auto tally = count(update_);
@@ -114,9 +120,13 @@ class Planner {
     st.target = replicas_;
     if (off > 0 && st.phase == RolloutPhase::complete) st.phase = RolloutPhase::progressing;  // another hand edited machines
     if (st.phase == RolloutPhase::paused) st.phase = RolloutPhase::progressing;
-    if (off == 0 && tally[Standing::pending] == 0) st.phase = RolloutPhase::complete;
-    st.message = st.phase == RolloutPhase::complete
-                     ? Text()
+    if (cant_make())
+      st.phase = st.phase == RolloutPhase::complete ? RolloutPhase::progressing : st.phase;
+    else if (off == 0 && tally[Standing::pending] == 0)
+      st.phase = RolloutPhase::complete;
+    st.message = st.phase == RolloutPhase::complete ? Text()
+                 : off == 0 && cant_make()
+                     ? Text(refusal_->message)
                      : Text(std::to_string(off) + " machines don't have revision " + update_.str() + " yet and go back to it");
   }
 
@@ -245,6 +255,12 @@ class Planner {
       return false;
     }
     if (!healthy(step, tally)) return false;
+    if (is_refused() && s_.since(std::max(st.last_progress_time, refused_since(s_))) >= api::progress_deadline(rollout_)) {
+      reject(refusal_->reason.view(),
+             "the API server has refused it for " + reconcile::format_duration(api::progress_deadline(rollout_)) + ": " + refusal_->message,
+             false);
+      return false;
+    }
     // A machine that can't testify takes no place of a step, so that another one does; but what a partition keeps, it keeps.
     const auto places = step.last ? facts_.live_count() : target;
     c_.need = std::max<std::int64_t>(0, places - (step.last || shrinks ? tally.at : tally.testifying()));
@@ -267,7 +283,17 @@ class Planner {
     return pass(step, index);
   }
 
+  // Machines are missing, and the API server refuses them.
+  bool cant_make() const { return refusal_ && refusal_->reason == api::reason::failed_create && facts_.live_count() < replicas_; }
+  // What this rollout moves by. A quota that keeps more machines away is no trouble of an in-place revision: that waits for room.
+  bool is_refused() const {
+    if (!refusal_) return false;
+    const bool in_place = api::type(rollout_) == api::RolloutType::in_place;
+    return (refusal_->reason == api::reason::failed_update) == in_place;
+  }
+
   bool satisfied(const Step& step, const Tally& tally) const {
+    if (step.last && cant_make()) return false;
     if (tally[Standing::pending] > 0 || c_.excess > 0) return false;
     if (c_.need > 0 && (step.last || candidates_remain())) return false;
     if (api::type(rollout_) == api::RolloutType::recreate && facts_.live_count() - tally.at > replicas_ - c_.quota) return false;
@@ -324,7 +350,7 @@ class Planner {
 
   bool pause_over(const Step& step) {
     const auto& pause = *step.spec->pause;
-    const auto waited = duration_cast<seconds>(s_.now - c_.status.pause_start_time);
+    const auto waited = s_.since(c_.status.pause_start_time);
     const bool promotion = pause.type == api::PauseType::promotion;
     const auto limit = promotion ? api::promotion_timeout(pause) : pause.seconds.value_or(seconds(0));
     if (waited >= limit) {
@@ -333,7 +359,7 @@ class Planner {
     }
     look_again(limit - waited);
     const auto what = promotion ? "waits for the annotation endstate.dev/promote: " + update_.str() + "/" + step.name.str()
-                                : "pauses until " + reconcile::format_rfc3339(c_.status.pause_start_time + limit);
+                                : "pauses until " + reconcile::format_rfc3339(s_.now + limit - waited);
     wait(RolloutPhase::paused,
          {promotion ? api::reason::waiting_for_promotion : api::reason::step_pause, "step " + step.name.str() + " " + what, {}, {}}, false);
     return false;
@@ -631,6 +657,7 @@ class Planner {
   const Text update_;
   const std::int64_t replicas_;
   const std::vector<Step> steps_;
+  const std::optional<Problem> refusal_;
   bool steps_edited_ = false;
   Course c_;
 };

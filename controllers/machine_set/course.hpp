@@ -32,6 +32,7 @@ struct Course {
   Text current;  // after this pass
   std::vector<api::RejectedRevision> rejected;
   std::vector<api::ChangeRecord> history;
+  api::HandledWords handled;
 
   // What may move now.
   std::int64_t need = 0;       // so many more machines may get the update revision

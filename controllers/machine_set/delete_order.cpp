@@ -22,7 +22,7 @@ std::vector<const Fact*> delete_order(const Facts& facts, const Revisions& revis
   for (const auto& f : facts.live) {
     if (f.protected_) continue;
     const bool evidence = forward && f.revision == revisions.update;
-    const auto health = static_cast<std::uint8_t>(!f.has_host || !f.born ? 0 : f.ready ? 2 : 1);
+    const auto health = static_cast<std::uint8_t>(!f.has_host || !f.born ? 0 : f.ready || f.unseen ? 2 : 1);
     const auto rank = static_cast<std::uint8_t>(f.delete_first ? 0 : 16 + (evidence ? 16 : 0) + health * 4 + age_of_revision(f.revision));
     all.push_back({rank, f.machine->metadata.creation_timestamp.value_or(WallTime{}), &f});
   }

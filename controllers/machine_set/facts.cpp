@@ -1,11 +1,10 @@
 #include "controllers/machine_set/facts.hpp"
 
+#include "controllers/guard/availability.hpp"
 #include "controllers/machine_set/write.hpp"
 
 namespace endstate::machine_set {
 namespace {
-
-using std::chrono::duration_cast, std::chrono::seconds;
 
 // The revision whose template the machine's spec is. A label alone is not believed: an edit by hand must be seen.
 class Reader {
@@ -53,10 +52,12 @@ Facts judge(const Snapshot& s, const Revisions& revisions) {
     f.has_host = status.host_ref.has_value();
     f.reachable = f.has_host && !agent_silent(status, ready);
     f.ready = ready && ready->status == api::ConditionStatus::true_;
+    const bool unknown = ready && ready->status == api::ConditionStatus::unknown;
+    f.unseen = unknown && !guard::is_out_of_service(*m);
     if (f.ready) {
-      const auto for_long = duration_cast<seconds>(s.now - ready->last_transition_time);
+      const auto for_long = s.since(ready->last_transition_time);
       // Ready since a time that is yet to come: our clock went back. How long it has been is not known, that it is Ready is.
-      f.available = for_long >= min_ready || for_long < seconds(0);
+      f.available = for_long >= min_ready || ready->last_transition_time > s.now;
       if (!f.available && (!out.next_available || min_ready - for_long < *out.next_available)) out.next_available = min_ready - for_long;
     }
     f.in_flight = status.operation.has_value();
@@ -70,6 +71,7 @@ Facts judge(const Snapshot& s, const Revisions& revisions) {
     out.ready += f.ready;
     out.available += f.available;
     out.steady += f.steady;
+    out.unknown += unknown && f.born;
     out.live.push_back(f);
   }
   return out;
@@ -86,7 +88,7 @@ Standing standing(const Fact& f, const Text& r, const Window& window) {
     return excused ? Standing::excused : long_ago ? Standing::sick : Standing::lost;
   }
   if (f.in_flight) return Standing::pending;
-  if (f.settled && status.revision == r) return f.ready ? Standing::pending : Standing::sick;
+  if (f.settled && status.revision == r) return f.ready || f.unseen ? Standing::pending : Standing::sick;
   const auto& last = status.last_operation;
   if (!last || !(last->revision == r)) return Standing::pending;
   switch (last->result) {

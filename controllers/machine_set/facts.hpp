@@ -18,6 +18,7 @@ struct Fact {
   bool has_host = false;
   bool reachable = false;  // has a host, and its agent isn't silent
   bool ready = false;      // condition Ready is True; Unknown is not
+  bool unseen = false;     // Ready is Unknown, and not by the word of its Node or host: neither well nor ill
   bool available = false;  // Ready for minReadySeconds
   bool in_flight = false;  // an operation is under way
   bool settled = false;    // nothing is under way, and it was brought to the revision that its label names
@@ -28,6 +29,7 @@ struct Fact {
 struct Facts {
   std::vector<Fact> live, deleting;
   std::int64_t ready = 0, available = 0, steady = 0;   // of the live ones
+  std::int64_t unknown = 0;                            // of those that were in service: Ready is Unknown, whoever says so
   std::optional<std::chrono::seconds> next_available;  // when the next one will have been Ready for minReadySeconds
   std::int64_t total() const { return static_cast<std::int64_t>(live.size() + deleting.size()); }
   std::int64_t live_count() const { return static_cast<std::int64_t>(live.size()); }

@@ -5,12 +5,14 @@
 #include "apis/v1alpha1/packages.hpp"
 #include "controllers/common/indexes.hpp"
 #include "controllers/common/machine_state.hpp"
+#include "controllers/machine_set/adoption.hpp"
 #include "controllers/machine_set/audit.hpp"
 #include "controllers/machine_set/cluster_facts.hpp"
 #include "controllers/machine_set/loop_audit.hpp"
 #include "controllers/machine_set/loop_preflight.hpp"
 #include "controllers/machine_set/names.hpp"
 #include "controllers/machine_set/plan.hpp"
+#include "controllers/machine_set/probe.hpp"
 #include "reconcile/json/decode.hpp"
 #include "reconcile/kube/core.hpp"
 
@@ -51,8 +53,33 @@ void choose_names(const View& view, Snapshot& s) {
   }
 }
 
-void read_cluster(const View& view, Snapshot& s) {
-  if (const auto cluster = view.get<api::Cluster>("", s.set->metadata.name_space, s.set->spec.cluster_name)) s.cluster = facts_of(*cluster);
+// With sight of its connection. Asking how the connection is has the key come again when that changes.
+void read_orphans(const View& view, Snapshot& s) {
+  const auto& set = *s.set;
+  for (auto& m : view.by_index<api::Machine>("", machines_without_owner, path(set.metadata.name_space, set.spec.cluster_name)))
+    if (may_be_adopted(set, *m)) s.orphans.push_back(std::move(m));
+  const auto of_this_name = path(set.metadata.name_space, set.metadata.name);
+  s.orphan_revisions = view.by_index<ControllerRevision>("", revisions_without_owner, of_this_name);
+  std::erase_if(s.orphan_revisions, [&](const auto& r) {
+    reconcile::Pool pool;
+    return r->metadata.deleting() || r->metadata.labels.get(api::label::set_uid) == set.metadata.uid.view() ||
+           !reconcile::decode<api::MachineTemplate>(r->data.raw, pool);
+  });
+}
+
+void read_cluster(const reconcile::Snapshot& given, Snapshot& s) {
+  const auto cluster = given.view.get<api::Cluster>("", s.set->metadata.name_space, s.set->spec.cluster_name);
+  if (!cluster) return;
+  const auto connection = connection_of(*cluster);
+  auto sight = given.view.sight(connection);
+  if (!connection.empty() && given.connection) {
+    const auto state = given.connection(connection);
+    if (state.known && state.reachable == api::ConditionStatus::false_ && sight.seen)
+      sight = {.seen = false,
+               .since = std::chrono::floor<std::chrono::microseconds>(given.now.wall - (given.now.mono - state.since)),
+               .why = state.message};
+  }
+  s.cluster = facts_of(*cluster, sight, s.now);
 }
 
 // ---- what a step's analysis reads ----
@@ -84,13 +111,46 @@ void read_refused_jobs(const reconcile::Memory& memory, Snapshot& s) {
       s.refused_jobs.emplace(failure.name.str(), failure.error);
 }
 
+// What the API server said no to, itself or by a webhook. A conflict is no refusal, and an answer that never came is none.
+bool is_refusal(const reconcile::Error& e) {
+  using reconcile::Code;
+  if (e.code == Code::forbidden || e.code == Code::invalid) return true;
+  return (e.code == Code::unavailable || e.code == Code::maybe_done) && e.reason == "InternalError";  // "failed calling webhook ..."
+}
+void read_refusals(const reconcile::Memory& memory, Snapshot& s) {
+  for (const auto& failure : memory.failures) {
+    if (!failure.resource || !is_refusal(failure.error)) continue;
+    if (failure.resource == kind_of<api::Machine>.resource)
+      s.refused.push_back({failure.verb, failure.name, failure.error.message});
+    else if (failure.resource == kind_of<ControllerRevision>.resource && failure.verb == reconcile::Verb::create)
+      s.refused_revision = failure.error.message;
+  }
+}
+
+std::optional<std::vector<reconcile::Pod>> read_pods(const std::string& body) {
+  reconcile::Pool pool;
+  auto list = reconcile::decode<reconcile::PodList>(body, pool);
+  return list ? std::optional(std::move(list->items)) : std::nullopt;
+}
+std::string job_of_question(std::string_view id, std::string_view prefix) {
+  return std::string(job_prefix) + std::string(id.substr(prefix.size()));
+}
+
 // On the worker: facts as they came, into what they say.
 void read_facts(const std::vector<std::pair<std::string, reconcile::Fact>>& facts, Snapshot& s) {
   for (const auto& [id, fact] : facts) {
     if (id == editor_question && fact.body) s.editor = last_editor(*fact.body, *s.set);
+    if (id.starts_with("adopt/") && fact.body && id == adoption_question(s.orphans)) {
+      reconcile::Pool pool;
+      const auto set = reconcile::decode<api::MachineSet>(*fact.body, pool);
+      s.may_adopt = set && set->metadata.uid == s.set->metadata.uid && !set->metadata.deleting();
+    }
     if (id.starts_with("check/")) s.answers.emplace(id, metrics::read_answer(fact));
-    if (!id.starts_with("probe/")) continue;
-    JobSeen seen;
+    if (id.starts_with(pods_prefix) && fact.body) s.jobs[job_of_question(id, pods_prefix)].pods = read_pods(*fact.body);
+    if (id.starts_with(events_prefix) && fact.body)
+      s.jobs[job_of_question(id, events_prefix)].failed_creates = read_failed_creates(*fact.body);
+    if (!id.starts_with(job_prefix)) continue;
+    JobSeen& seen = s.jobs[id];
     reconcile::Pool pool;
     if (fact.body) {
       if (auto job = reconcile::decode<reconcile::Job>(*fact.body, pool))
@@ -100,7 +160,6 @@ void read_facts(const std::vector<std::pair<std::string, reconcile::Fact>>& fact
     } else if (fact.body.error().code != reconcile::Code::not_found) {
       seen.error = fact.body.error();
     }
-    s.jobs.emplace(id, std::move(seen));
   }
 }
 
@@ -135,6 +194,8 @@ std::vector<Revision> decode_revisions(const std::vector<Ref<ControllerRevision>
     r.uid = object->metadata.uid;
     r.resource_version = object->metadata.resource_version;
     r.number = object->revision;
+    const auto* owner = object->metadata.controller();
+    r.owned = owner && owner->uid == set.metadata.uid;
     r.canonical = canonical_template(*decoded);  // the API server may have written it another way
     r.template_ = std::move(*decoded);
     out.push_back(std::move(r));
@@ -144,11 +205,18 @@ std::vector<Revision> decode_revisions(const std::vector<Ref<ControllerRevision>
 
 // ---- sources ----
 
+// Nobody owns it: some set may want it.
+void wake_adopters(const View& view, const api::Machine& m, const Enqueue& enqueue) {
+  for (const auto& set : view.by_index<api::MachineSet>("", sets_by_cluster, path(m.metadata.name_space, m.spec.cluster_name)))
+    if (may_be_adopted(*set, m)) enqueue(set->metadata.key());
+}
+
 void machine_changed(const View& view, std::string_view, const void* before, const void* after, const Enqueue& enqueue) {
   for (const void* object : {before, after}) {
     if (!object) continue;
     const auto& meta = as<api::Machine>(object)->metadata;
     const auto* owner = meta.controller();
+    if (!owner && object == after) wake_adopters(view, *as<api::Machine>(object), enqueue);
     if (!owner || !(owner->kind == "MachineSet")) continue;
     const auto set = view.get<api::MachineSet>("", meta.name_space, owner->name);
     if (set && set->metadata.uid == owner->uid) enqueue(set->metadata.key());
@@ -173,7 +241,8 @@ void cluster_changed(const View& view, std::string_view, const void* before, con
   const auto* b = as<api::Cluster>(after);
   const auto ready = [](const api::Cluster& c) { return reconcile::is_true(c.status.conditions, api::condition::ready); };
   if (a && b && is_paused(*a) == is_paused(*b) && a->metadata.deleting() == b->metadata.deleting() && ready(*a) == ready(*b) &&
-      a->status.control_plane.version == b->status.control_plane.version && takes_machines(*a) == takes_machines(*b))
+      a->status.control_plane.version == b->status.control_plane.version && takes_machines(*a) == takes_machines(*b) &&
+      a->status.blind == b->status.blind)
     return;
   const auto& meta = (b ? b : a)->metadata;
   for (const auto& set : view.by_index<api::MachineSet>("", sets_by_cluster, path(meta.name_space, meta.name)))
@@ -225,12 +294,14 @@ std::function<reconcile::Plan()> MachineSetLoop::observe(const reconcile::Snapsh
     s.after = find(after->name);
     s.after_that = chain_after(*s.set, s.after, find);
   }
-  read_cluster(view, s);
+  read_orphans(view, s);
+  read_cluster(given, s);
   read_packages(view, s);
   choose_names(view, s);
   read_taken_names(given.memory, s);
   read_metric_sources(view, s);
   read_refused_jobs(given.memory, s);
+  read_refusals(given.memory, s);
   read_preflight(view, given.memory, s);
   auto objects = view.by_index<ControllerRevision>("", revisions_by_set, s.set->metadata.uid);
   std::vector<std::pair<std::string, reconcile::Fact>> facts(given.memory.facts.begin(), given.memory.facts.end());

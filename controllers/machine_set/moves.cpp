@@ -82,10 +82,21 @@ class Mover {
     } else {
       replace();
     }
+    if (facts_.unknown > allowed_ && asked_) stand_still();
     return std::move(out_);
   }
 
  private:
+  // More machines are Unknown than may be unavailable: that befell the cluster, or our sight of it, and no machine of its own. What is
+  // moved now is moved on a guess.
+  void stand_still() {
+    const bool ours = std::any_of(facts_.live.begin(), facts_.live.end(), [](const Fact& f) { return f.born && f.unseen; });
+    out_.actions.clear();
+    out_.held = Problem{ours ? api::reason::waiting_for_connection : api::reason::max_unavailable,
+                        "how " + std::to_string(facts_.unknown) + " machines are is Unknown, and rollout.maxUnavailable allows " +
+                            std::to_string(allowed_) + ": nothing is changed before that is known",
+                        ours ? Text("Cluster") : Text("MachineSet"), ours ? s_.set->spec.cluster_name : s_.set->metadata.name};
+  }
   bool mine(const Fact& f) const { return !going_.contains(&f); }
   bool goes_back(const Fact& f) const {
     if (course_.everyone_back) return !(f.revision == course_.current);
@@ -119,11 +130,22 @@ class Mover {
       if (goes_back(f) && mine(f)) candidates.push_back(&f);
     for (const auto* f : take_back_excess()) candidates.push_back(f);
     // What costs nothing first; those that a person has paused last: they would hold a place and not get on.
-    candidates = by_key(std::move(candidates), [](const Fact& f) { return (f.steady ? 1 : 0) + (f.paused ? 2 : 0); });
+    candidates = by_key(std::move(candidates), [](const Fact& f) { return (f.steady || f.unseen ? 1 : 0) + (f.paused ? 2 : 0); });
     for (const auto* f : candidates) {
       if (!take(*f)) continue;
-      edit(*f, *current, "it goes back to revision " + current->hash.str());
+      edit(*f, *current, is_way_back(*f), "it goes back to revision " + current->hash.str());
     }
+  }
+
+  // Back from what was given up: a rejected revision, a change that was taken back, a raised partition. What is put right after a rollout
+  // is through (a straggler, an edit by another hand, a machine that was adopted) goes forward, whatever its revision is called.
+  bool is_way_back(const Fact& f) const {
+    if (!course_.everyone_back || course_.is_rejected(f.revision)) return true;
+    for (auto change = course_.history.rbegin(); change != course_.history.rend(); ++change) {
+      if (change->result == api::ChangeResult::complete) return false;
+      if (change->from == course_.current && change->revision == f.revision) return true;
+    }
+    return false;
   }
 
   // A raised partition: the ones that aren't well first.
@@ -132,7 +154,7 @@ class Mover {
     std::vector<const Fact*> at;
     for (const auto& f : facts_.live)
       if (f.revision == revisions_.update && mine(f)) at.push_back(&f);
-    at = by_key(std::move(at), [](const Fact& f) { return f.steady ? 1 : 0; });
+    at = by_key(std::move(at), [](const Fact& f) { return f.steady || f.unseen ? 1 : 0; });
     at.resize(std::min(at.size(), static_cast<std::size_t>(course_.excess)));
     return at;
   }
@@ -145,20 +167,22 @@ class Mover {
       if (need <= 0) break;
       if (!take(*f)) continue;
       --need;
-      edit(*f, *update, "step " + course_.status.step.str() + " of revision " + update->hash.str());
+      edit(*f, *update, false, "step " + course_.status.step.str() + " of revision " + update->hash.str());
     }
   }
 
   // Canaries are machines that are well, or they would say nothing. Later steps begin with those that are ill (they cost nothing, and
   // the new revision may heal them), then those of a revision that was given up, and the last step ends with those that can't testify.
   std::vector<const Fact*> forward_order() const {
-    std::vector<const Fact*> ill, given_up, well, mute;
+    std::vector<const Fact*> ill, given_up, well, unseen, mute;
     bool pending = false;
     for (const auto& f : facts_.live) {
       if (f.revision == revisions_.update) pending = pending || !f.steady;
       if (f.revision == revisions_.update || goes_back(f) || !mine(f)) continue;
       if (!f.reachable || f.paused)
         mute.push_back(&f);
+      else if (f.unseen)
+        unseen.push_back(&f);
       else if (!f.steady)
         ill.push_back(&f);
       else
@@ -182,6 +206,7 @@ class Mover {
     add(ill);
     add(pick_order(std::move(given_up), facts_, pick, revisions_.update, count));
     add(pick_order(std::move(well), facts_, pick, revisions_.update, count));
+    add(unseen);
     if (course_.last_step) add(mute);
     return out;
   }
@@ -197,10 +222,10 @@ class Mover {
     const auto replicas = api::replicas(s_.set->spec);
     auto removable = static_cast<std::int64_t>(old.size()) - (back ? 0 : std::max<std::int64_t>(0, replicas - course_.quota));
     if (back) {
-      old = by_key(std::move(old), [](const Fact& f) { return f.steady ? 1 : 0; });
+      old = by_key(std::move(old), [](const Fact& f) { return f.steady || f.unseen ? 1 : 0; });
     } else {
       std::vector<const Fact*> ill, well;
-      for (const auto* f : old) (f->steady ? well : ill).push_back(f);
+      for (const auto* f : old) (f->steady || f->unseen ? well : ill).push_back(f);
       well = pick_order(std::move(well), facts_, api::pick(s_.set->spec.rollout), goal, max_actions);
       old = std::move(ill);
       old.insert(old.end(), well.begin(), well.end());
@@ -222,8 +247,10 @@ class Mover {
 
   // One place in this pass, and one of availability if it costs one.
   bool take(const Fact& f) {
+    asked_ = true;
     if (left_ == 0) return false;
-    if (f.steady && room_ <= 0) {
+    // One that is unseen is counted as unavailable, and may do its work: it costs nothing more, but only while all of those have room.
+    if ((f.steady && room_ <= 0) || (f.unseen && room_ < 0)) {
       if (!out_.held && static_cast<std::int64_t>(out_.actions.size()) + on_the_move() < allowed_)
         out_.held = Problem{api::reason::max_unavailable,
                             std::to_string(allowed_ - room_) +
@@ -245,9 +272,11 @@ class Mover {
     return *on_the_move_;
   }
 
-  void edit(const Fact& f, const Revision& to, std::string why) {
+  void edit(const Fact& f, const Revision& to, bool back, std::string why) {
     const auto* from = revisions_.find(f.machine->metadata.labels.get(api::label::revision));
-    out_.actions.push_back(edit_machine(*s_.set, *f.machine, from, to, !f.steady && !f.ready, std::move(why)));
+    // How it is at this moment: the write carries the resourceVersion that this was read at, and fails if the machine has changed since.
+    const bool was_unavailable = !f.steady && !f.ready && !f.unseen;
+    out_.actions.push_back(edit_machine(*s_.set, *f.machine, from, to, was_unavailable, back, std::move(why)));
   }
 
   const Snapshot& s_;
@@ -258,7 +287,7 @@ class Mover {
   std::size_t left_;
   std::int64_t allowed_ = 0, room_ = 0;
   std::optional<std::int64_t> on_the_move_;
-  bool in_place_ = true;
+  bool in_place_ = true, asked_ = false;  // asked_: some machine is to move
   Moves out_;
 };
 

@@ -21,4 +21,10 @@ std::string revision_name(std::string_view set_name, std::string_view hash);
 // version of endstate that knows more fields makes the same text of the same template.
 std::string canonical_template(const v1alpha1::MachineTemplate& t);
 
+// The same as it is stored in a ControllerRevision: as Go's encoding/json writes that value (keys sorted, no spaces; <, >, &, U+2028 and
+// U+2029 escaped). The data is immutable byte for byte, and any strategic merge patch of the object has the API server decode and write it
+// anew: the garbage collector takes an owner off by one (--cascade=orphan), and must leave the data as it was.
+// Two revisions are the same when their canonical texts are; that they were stored in another order by an older version is no difference.
+std::string stored_template(const v1alpha1::MachineTemplate& t);
+
 }  // namespace endstate::machine_set

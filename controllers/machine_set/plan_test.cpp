@@ -69,22 +69,22 @@ api::RolloutStep paused_step(std::string_view name, api::IntOrPercent updated, a
 TEST_CASE("a Hosted cluster takes machines when what they need there has been applied, whatever else of it fails later", "[machine_set]") {
   api::Cluster c;
   c.spec.control_plane.type = api::ControlPlaneType::external;
-  CHECK(facts_of(c).waits_for.empty());
+  CHECK(facts_of(c, epoch).waits_for.empty());
   c.spec.control_plane.type = api::ControlPlaneType::hosted;
-  CHECK(facts_of(c).waits_for == "its control plane isn't there");
+  CHECK(facts_of(c, epoch).waits_for == "its control plane isn't there");
   reconcile::set_condition(c.status.conditions,
                            {.type = "AddonsReady",
                             .status = api::ConditionStatus::false_,
                             .reason = "ApplyingAddons",
                             .message = "add-on endstate is being applied"},
                            {});
-  CHECK(facts_of(c).waits_for == "AddonsReady is not True: add-on endstate is being applied");
+  CHECK(facts_of(c, epoch).waits_for == "AddonsReady is not True: add-on endstate is being applied");
   c.status.addons = {{.name = "dns", .state = api::AddonState::applied, .hash = "h", .message = {}, .objects = {}},
                      {.name = "endstate", .state = api::AddonState::pending, .hash = {}, .message = {}, .objects = {}}};
-  CHECK_FALSE(facts_of(c).waits_for.empty());
+  CHECK_FALSE(facts_of(c, epoch).waits_for.empty());
   c.status.addons[1].hash = "h";
   c.status.addons[1].state = api::AddonState::failed;
-  CHECK(facts_of(c).waits_for.empty());
+  CHECK(facts_of(c, epoch).waits_for.empty());
 }
 
 TEST_CASE("the finalizer comes before anything else", "[machine_set]") {
@@ -754,6 +754,298 @@ TEST_CASE("lost machines pause and don't condemn", "[machine_set]") {
   }
 }
 
+// ---- words ----
+
+TEST_CASE("a word that was carried out isn't again, though Git puts it back; a new one is", "[machine_set]") {
+  const auto annotate = [](Scene& scene, std::string_view key, const std::string& value) {
+    scene.set.metadata.annotations.set(key, Text(value));
+  };
+  const auto warned = [](const Planned& p, std::string_view reason) {
+    return std::any_of(p.plan.events.begin(), p.plan.events.end(), [&](const auto& e) { return e.warning && e.reason == reason; });
+  };
+  const auto taken_off = [](const Planned& p) { return actions_of(p, Verb::json_patch, "MachineSet").size() == 1; };
+  const auto r = revision_for("v2").str();
+  SECTION("retry") {
+    auto scene = with_canary(10, {step_of("canary", {1, false})});
+    const auto fail_once = [&] {
+      scene.now += seconds(10);
+      auto p = scene.pass();
+      if (edited(p).empty()) return false;
+      obey(scene, p, "v2");
+      fail_update(machine(scene, edited(p)[0]), scene.now);
+      p = scene.pass();
+      obey(scene, p, "v1");
+      for (auto& m : scene.machines) set_ready(m, ConditionStatus::true_, "Ready", scene.now);
+      scene.pass();
+      return true;
+    };
+    REQUIRE(fail_once());
+    CHECK(scene.set.status.handled.retry.empty());  // as of an older version
+    annotate(scene, api::annotation::retry, r);
+    auto p = scene.pass();
+    CHECK((taken_off(p) && p.plan.status->first && p.status->handled.retry == r && p.status->rejected_revisions.empty()));
+    // It dies before it takes the annotation off: no second try, and no warning.
+    p = scene.pass();
+    CHECK((taken_off(p) && !warned(p, "RetryIgnored")));
+    scene.set.metadata.annotations.erase(api::annotation::retry);
+    obey(scene, p, "v1");
+    REQUIRE(fail_once());
+    for (int i = 0; i < 6; ++i) {  // applied again and again
+      annotate(scene, api::annotation::retry, r);
+      p = scene.pass();
+      CHECK((taken_off(p) && warned(p, "RetryIgnored") && edited(p).empty() && p.status->rejected_revisions.size() == 1));
+      scene.set.metadata.annotations.erase(api::annotation::retry);
+    }
+    annotate(scene, api::annotation::retry, r + "@again");
+    p = scene.pass();
+    CHECK((p.status->rejected_revisions.empty() && p.status->handled.retry == r + "@again"));
+  }
+  SECTION("promote") {
+    auto scene = with_canary(
+        10, {paused_step("a", {1, false}, api::PauseType::promotion, 3600), paused_step("b", {2, false}, api::PauseType::promotion, 3600)});
+    obey(scene, scene.pass(), "v2");
+    scene.pass();
+    annotate(scene, api::annotation::promote, r);
+    auto p = scene.pass();
+    REQUIRE(p.status->rollout->step == "b");
+    CHECK(p.status->handled.promote == r);
+    obey(scene, p, "v2");
+    scene.set.metadata.annotations.erase(api::annotation::promote);
+    scene.pass();
+    annotate(scene, api::annotation::promote, r);
+    p = scene.pass();
+    CHECK((p.status->rollout->step == "b" && taken_off(p) && warned(p, "PromotionIgnored")));
+    annotate(scene, api::annotation::promote, r + "@2");
+    CHECK(scene.pass().status->rollout->step == "rest");
+  }
+  SECTION("reject") {
+    auto scene = with_canary(10, {step_of("canary", {1, false})});
+    scene.pass();
+    annotate(scene, api::annotation::reject, r);
+    auto p = scene.pass();
+    CHECK((p.status->rejected_revisions.size() == 1 && p.status->handled.reject == r));
+    scene.set.metadata.annotations.erase(api::annotation::reject);
+    scene.pass();
+    annotate(scene, api::annotation::retry, r);
+    scene.pass();
+    scene.set.metadata.annotations.erase(api::annotation::retry);
+    annotate(scene, api::annotation::reject, r);
+    p = scene.pass();
+    CHECK((p.status->rejected_revisions.empty() && warned(p, "RejectionIgnored")));
+    annotate(scene, api::annotation::reject, r + "@b");
+    CHECK(scene.pass().status->rejected_revisions.size() == 1);
+  }
+}
+
+TEST_CASE("only a way back is called one: what is put right after a rollout goes forward", "[machine_set]") {
+  const auto said_back = [](const Planned& p) {
+    std::size_t n = 0;
+    for (const auto* a : actions_of(p, Verb::merge_patch, "Machine"))
+      n += a->body.find("endstate.dev/rollback-to\":\"") != std::string::npos;
+    return n;
+  };
+  auto scene = with_canary(10, {step_of("few", {3, false})});
+  scene.set.spec.rollout.max_unavailable = api::IntOrPercent{3, false};
+  auto p = scene.pass();
+  CHECK(said_back(p) == 0);
+  obey(scene, p, "v2");
+  SECTION("the template goes back") {
+    edit_template(scene, "v1");
+    p = scene.pass();
+    CHECK((edited(p).size() == 3 && said_back(p) == 3));
+  }
+  SECTION("rejected, and a machine that had missed the rollout before") {
+    take_edit(scene, scene.machines[9].metadata.name.view(), "v0");
+    scene.revisions.push_back(revision_of(template_of("v0"), 0));
+    finish_edit(scene, scene.machines[9].metadata.name.view());
+    set_ready(scene.machines[9], ConditionStatus::false_, "NotReady", scene.now);
+    scene.set.spec.rollout.max_unavailable = api::IntOrPercent{9, false};
+    scene.set.metadata.annotations.set(api::annotation::reject, revision_for("v2"));
+    p = scene.pass();
+    CHECK((edited(p).size() == 4 && said_back(p) == 3));
+  }
+  SECTION("a straggler of a rollout that is through") {
+    scene.set.spec.rollout.steps.clear();
+    for (auto& m : scene.machines) {
+      take_edit(scene, m.metadata.name.view(), "v2");
+      finish_edit(scene, m.metadata.name.view());
+    }
+    REQUIRE(scene.pass().status->rollout->phase == RolloutPhase::complete);
+    take_edit(scene, scene.machines[0].metadata.name.view(), "v1");
+    finish_edit(scene, scene.machines[0].metadata.name.view());
+    p = scene.pass();
+    CHECK((edited(p).size() == 1 && said_back(p) == 0));
+    CHECK_FALSE(p.status->rollout->phase == RolloutPhase::rolling_back);
+  }
+  SECTION("a raised partition") {
+    scene.set.spec.rollout.steps.clear();
+    scene.set.spec.rollout.partition = 9;
+    p = scene.pass();
+    CHECK((edited(p).size() == 2 && said_back(p) == 2));
+  }
+}
+
+// ---- who can't see changes nothing ----
+
+TEST_CASE("machines that we lost sight of are no machines that are ill: nothing moves, and was-unavailable isn't said of them",
+          "[machine_set]") {
+  auto scene = with_canary(100, {step_of("few", {10, false}), step_of("half", {50, false})});
+  scene.set.spec.rollout.max_unavailable = api::IntOrPercent{10, false};
+  scene.pass();
+  for (std::size_t i = 0; i < 20; ++i) {
+    take_edit(scene, scene.machines[i].metadata.name.view(), "v2");
+    finish_edit(scene, scene.machines[i].metadata.name.view());
+  }
+  REQUIRE(edited(scene.pass()).size() == 10);
+  const auto lose = [&](std::size_t from, std::size_t to) {
+    for (auto i = from; i < to; ++i) set_ready(scene.machines[i], ConditionStatus::unknown, "ConnectionLost", scene.now);
+  };
+  SECTION("all of them") {
+    lose(0, 100);
+    const auto p = scene.pass();
+    CHECK(edited(p).empty());
+    CHECK(p.status->rejected_revisions.empty());
+    REQUIRE(p.status->rollout->blocked_by);
+    CHECK((p.status->rollout->blocked_by->reason == "WaitingForConnection" && p.status->rollout->blocked_by->kind == "Cluster"));
+  }
+  SECTION("some: they take up room, for they may be ill, and go last") {
+    lose(20, 26);
+    const auto p = scene.pass();
+    const auto names = edited(p);
+    REQUIRE(names.size() == 10);
+    std::size_t well = 0;
+    for (const auto& name : names) well += machine(scene, name).status.conditions[0].status == ConditionStatus::true_;
+    CHECK(well == 4);
+    for (const auto* a : actions_of(p, Verb::merge_patch, "Machine")) CHECK(a->body.find("was-unavailable\":\"") == std::string::npos);
+  }
+  SECTION("the way back stands still as well") {
+    scene.set.metadata.annotations.set(api::annotation::reject, revision_for("v2"));
+    lose(0, 100);
+    const auto p = scene.pass();
+    CHECK(p.status->rejected_revisions.size() == 1);
+    CHECK(edited(p).empty());
+  }
+  SECTION("a rack that is lost is an event of the cluster too") {
+    for (std::size_t i = 20; i < 31; ++i) set_ready(scene.machines[i], ConditionStatus::unknown, "NodeUnhealthy", scene.now);
+    const auto p = scene.pass();
+    CHECK(edited(p).empty());
+    REQUIRE(p.status->rollout->blocked_by);
+    CHECK(p.status->rollout->blocked_by->reason == "MaxUnavailable");
+  }
+}
+
+TEST_CASE("while its cluster can't be seen a set writes no machine, and goes on when it can", "[machine_set]") {
+  auto scene = with_canary(10, {step_of("canary", {1, false})});
+  scene.set.spec.rollout.max_unavailable = api::IntOrPercent{2, false};
+  auto p = scene.pass();
+  obey(scene, p, "v2");
+  const auto began = scene.now;
+  const auto blind = [&](bool is_blind) {
+    scene.cluster.sight = {.seen = !is_blind, .since = began, .why = "connection refused"};
+    scene.cluster.gaps = {{began, scene.now}};
+  };
+  const auto machine_writes = [](const Planned& x) {
+    return actions_of(x, Verb::merge_patch, "Machine").size() + actions_of(x, Verb::create, "Machine").size() +
+           actions_of(x, Verb::remove, "Machine").size();
+  };
+  scene.now += seconds(10);
+  blind(true);
+  SECTION("forward") {}
+  SECTION("back") { edit_template(scene, "v1"); }
+  SECTION("by a person's word") { scene.set.metadata.annotations.set(api::annotation::reject, revision_for("v2")); }
+  SECTION("more machines") { scene.set.spec.replicas = 20; }
+  SECTION("fewer machines") { scene.set.spec.replicas = 3; }
+  SECTION("one that is gone") { scene.machines.pop_back(); }
+  SECTION("a failure that was seen before") { fail_update(machine(scene, edited(p)[0]), scene.now); }
+  SECTION("an unknown package doesn't hide it") {
+    scene.unknown_packages = {"v2"};
+    fail_update(machine(scene, edited(p)[0]), scene.now);
+    CHECK(machine_writes(scene.pass()) == 0);
+    scene.unknown_packages.clear();
+  }
+  p = scene.pass();
+  CHECK(machine_writes(p) == 0);
+  REQUIRE(p.status->rollout->blocked_by);
+  CHECK((p.status->rollout->blocked_by->reason == "WaitingForConnection" && p.status->rollout->blocked_by->name == "local"));
+  CHECK(p.status->rollout->blocked_by->message.view().find("connection refused") != std::string_view::npos);
+  CHECK(is(p, "Ready", false, "WaitingForConnection"));
+  REQUIRE(p.plan.again);
+  CHECK(*p.plan.again <= seconds(5));
+  CHECK_FALSE(scene.plan().plan.status->changed);
+  scene.now += seconds(9000);
+  blind(true);
+  p = scene.pass();
+  CHECK(machine_writes(p) == 0);
+  CHECK(is(p, "Stalled", false, "NotStalled"));  // no deadline runs meanwhile
+  blind(false);
+  std::size_t writes = 0;
+  for (int i = 0; i < 3; ++i) writes += machine_writes(scene.pass());
+  CHECK(writes > 0);
+  const auto& blocked = scene.set.status.rollout->blocked_by;
+  CHECK((!blocked || !(blocked->reason == "WaitingForConnection")));
+}
+
+TEST_CASE("a set with nothing to do says nothing of a cluster that can't be seen; one that is deleted lets its machines go",
+          "[machine_set]") {
+  auto scene = settled(3, "v1");
+  scene.cluster.sight = {.seen = false};
+  auto p = scene.plan();
+  CHECK_FALSE(p.plan.status->changed);
+  CHECK(is(p, "Ready", true, "Ready"));
+  scene.set.metadata.deletion_timestamp = scene.now;
+  CHECK(actions_of(scene.plan(), Verb::remove, "Machine").size() == 3);
+}
+
+TEST_CASE("pauses, promotions, minReady and the progress deadline stand still while the cluster can't be seen", "[machine_set]") {
+  const auto gap = [](Scene& scene, int length) {
+    scene.cluster.gaps.push_back({scene.now, scene.now + seconds(length)});
+    scene.now += seconds(length);
+  };
+  SECTION("a pause") {
+    auto scene = with_canary(10, {paused_step("canary", {1, false}, api::PauseType::duration, 600)});
+    obey(scene, scene.pass(), "v2");
+    scene.pass();
+    scene.now += seconds(100);
+    gap(scene, 1000);
+    auto p = scene.pass();
+    CHECK(edited(p).empty());
+    REQUIRE(p.plan.again);
+    CHECK(*p.plan.again == seconds(500));
+    CHECK(p.status->rollout->message.view().find(reconcile::format_rfc3339(scene.now + seconds(500))) != std::string_view::npos);
+    scene.now += seconds(500);
+    CHECK(scene.pass().status->rollout->step == "rest");
+  }
+  SECTION("a promotion") {
+    auto scene = with_canary(10, {paused_step("canary", {1, false}, api::PauseType::promotion, 3600)});
+    obey(scene, scene.pass(), "v2");
+    scene.pass();
+    gap(scene, 4000);
+    CHECK(scene.pass().status->rejected_revisions.empty());
+    scene.now += seconds(3600);
+    CHECK(scene.pass().status->rejected_revisions.size() == 1);
+  }
+  SECTION("minReadySeconds") {
+    auto scene = with_canary(10, {});
+    scene.set.spec.rollout.min_ready = seconds(60);
+    const auto first = scene.pass();
+    obey(scene, first, "v2");
+    machine(scene, edited(first)[0]).status.conditions[0].last_transition_time = scene.now;
+    gap(scene, 100);
+    CHECK(edited(scene.plan()).empty());
+    scene.now += seconds(60);
+    CHECK(edited(scene.plan()).size() == 1);
+  }
+  SECTION("the progress deadline") {
+    auto scene = with_canary(10, {step_of("canary", {1, false})});
+    take_edit(scene, edited(scene.pass())[0], "v2");
+    scene.pass();
+    gap(scene, 4000);
+    CHECK(is(scene.pass(), "Stalled", false, "NotStalled"));
+    scene.now += seconds(3600);
+    CHECK(is(scene.pass(), "Stalled", true, "ProgressDeadlineExceeded"));
+  }
+}
+
 TEST_CASE("a third template supersedes what is under way", "[machine_set]") {
   auto scene = with_canary(10, {step_of("few", {3, false})});
   scene.set.spec.rollout.max_unavailable = api::IntOrPercent{3, false};
@@ -902,7 +1194,7 @@ TEST_CASE("a set goes when its machines are gone", "[machine_set]") {
   }
   SECTION("not while the garbage collector orphans its machines") {
     scene.set.metadata.finalizers.emplace_back("orphan");
-    CHECK(scene.plan().plan.actions.empty());
+    CHECK(actions_of(scene.plan(), Verb::remove, "Machine").empty());
   }
   SECTION("a protected machine holds it, and it says so") {
     for (auto& m : scene.machines) m.metadata.annotations.set(api::annotation::delete_protection, "Always");

@@ -116,6 +116,10 @@ class Player {
     if (set.spec.paused.value_or(false) || set.metadata.annotations.has(api::annotation::paused))
       warn("the set is paused: nothing of this happens before somebody resumes it");
     if (in_.cluster.paused) warn("its Cluster is paused: nothing of this happens before somebody resumes it");
+    if (!in_.cluster.sight.seen)
+      warn("its Cluster can't be seen now (" + in_.cluster.sight.why + "): nothing of this happens before it can");
+    if (!in_.orphans.empty())
+      assume(count_of(in_.orphans.size(), "machine") + " that nobody owns and that its selector matches are taken up first");
     set.spec.paused.reset();
     set.metadata.annotations.erase(api::annotation::paused);
     asked_skips_ = Text(set.metadata.annotations.get(api::annotation::skip_preflight));
@@ -433,7 +437,7 @@ class Player {
     auto& set = world_.set;
     if (why->reason == api::reason::waiting_for_promotion && !set.metadata.annotations.has(api::annotation::promote)) {
       assume("somebody promotes each step at once: the time that people take is not counted");
-      set.metadata.annotations.set(api::annotation::promote, Text(rollout->revision.str() + "/" + rollout->step.str()));
+      set.metadata.annotations.set(api::annotation::promote, Text(rollout->revision.str() + "/" + rollout->step.str() + "@preview"));
       return true;
     }
     if (why->reason == api::reason::waiting_for_set && set.spec.rollout.after) {

@@ -28,6 +28,7 @@ struct PreviewInput {
   bool exists = true;        // false: it would be created, so its machines' names aren't known
   ClusterFacts cluster;
   std::vector<Ref<api::Machine>> machines;                               // the set's
+  std::vector<Ref<api::Machine>> orphans;                                // that nobody owns and that it would take up (adoption.hpp)
   std::vector<Ref<api::Machine>> others;                                 // of the same cluster: budgets count them too
   std::vector<Revision> revisions;                                       // the set's
   Ref<api::MachineSet> after;                                            // that spec.rollout.after names

@@ -98,6 +98,30 @@ TEST_CASE("a change goes through its steps, each machine once", "[preview]") {
   CHECK(says(told.assumptions, "promotes"));
 }
 
+TEST_CASE("a cluster that can't be seen now: it is said, and played as if it could be", "[preview]") {
+  auto scene = with_steps(10);
+  edit_template(scene, "v2");
+  scene.cluster.sight = {.seen = false, .since = scene.now, .why = "connection refused"};
+  const auto told = play(scene);
+  CHECK(told.end == PreviewEnd::complete);
+  CHECK(says(told.warnings, "can't be seen now (connection refused)"));
+}
+
+TEST_CASE("machines that nobody owns are taken up, not made beside", "[preview]") {
+  Scene scene;
+  scene.set = set_of(3, "v1");
+  auto in = input(scene);
+  in.exists = false;
+  for (const auto* name : {"a", "b"}) in.orphans.push_back(std::make_shared<api::Machine>(machine_of(scene.set, name, "v1")));
+  const auto told = preview(in);
+  INFO(reconcile::encode(told));
+  CHECK(told.end == PreviewEnd::complete);
+  CHECK(told.touched == 1);
+  REQUIRE(told.steps.size() == 1);
+  CHECK(told.steps[0].creations == 1);
+  CHECK(says(told.assumptions, "2 machines that nobody owns"));
+}
+
 TEST_CASE("times: one machine at a time, its minute, the pause", "[preview]") {
   auto scene = with_steps(10);  // maxUnavailable: 10 % of 10
   edit_template(scene, "v2");

@@ -61,8 +61,10 @@ std::string_view operation_name(OperationType type) {
 }  // namespace
 
 PreviewWorld::PreviewWorld(const PreviewInput& in)
-    : set(*in.set), now(in.now), in_(in), revisions_(in.revisions), free_hosts_(in.free_hosts), ledger_(in.ledger) {
+    : set(*in.set), now(in.now), in_(in), orphans_(in.orphans), revisions_(in.revisions), free_hosts_(in.free_hosts), ledger_(in.ledger) {
   if (!in.exists) set.metadata.uid = "preview";
+  // What the API server refuses now it is taken to allow then.
+  std::erase_if(set.status.conditions, [](const api::Condition& c) { return c.type == api::condition::replica_failure; });
   for (const auto& name : in.taken_names) taken_.insert(name.view());
   measure();
   adopt();
@@ -135,6 +137,9 @@ Snapshot PreviewWorld::snapshot(bool with_preflight) const {
   s.set = std::make_shared<api::MachineSet>(set);
   s.cluster = in_.cluster;
   s.cluster.paused = false;
+  s.cluster.sight = {.seen = true};  // it is played as if it could be seen
+  s.orphans = orphans_;
+  s.may_adopt = true;
   s.machines.reserve(items_.size());
   for (const auto& [name, item] : items_) s.machines.push_back(item.object);
   s.revisions = revisions_;
@@ -217,7 +222,7 @@ void PreviewWorld::act(const Action& a, std::vector<Touched>& out) {
     return;
   }
   const auto it = items_.find(a.name);
-  if (it == items_.end()) return;
+  if (it == items_.end()) return take_up(a);
   if (a.verb == Verb::remove) {
     write(it->second).metadata.deletion_timestamp = now;
     wait(a.name, it->second, OperationType::delete_);
@@ -226,6 +231,19 @@ void PreviewWorld::act(const Action& a, std::vector<Touched>& out) {
     edit(it, a);
     out.push_back({Touch::update, a.name});
   }
+}
+
+// A machine that nobody owned: nothing is done to it by that.
+void PreviewWorld::take_up(const Action& a) {
+  const auto it = std::find_if(orphans_.begin(), orphans_.end(), [&](const auto& m) { return m->metadata.name == a.name; });
+  if (it == orphans_.end()) return;
+  auto& item = items_[a.name];
+  item.object = *it;
+  orphans_.erase(it);
+  const auto s = snapshot();
+  const auto facts = judge(s, plan_revisions(s));
+  for (const auto& f : facts.live)
+    if (f.machine->metadata.name == a.name) adopt_item(item, f.paused || (f.has_host && !f.reachable));
 }
 
 // Its finalizer, and one-shot annotations that are done.
@@ -294,6 +312,9 @@ void PreviewWorld::edit(Items::iterator at, const Action& a) {
   m.metadata.annotations.erase(api::annotation::was_unavailable);
   if (a.body.find(reconcile::quote(api::annotation::was_unavailable) + ":\"") != std::string::npos)
     m.metadata.annotations.set(api::annotation::was_unavailable, r->hash);
+  m.metadata.annotations.erase(api::annotation::rollback_to);
+  if (a.body.find(reconcile::quote(api::annotation::rollback_to) + ":\"") != std::string::npos)
+    m.metadata.annotations.set(api::annotation::rollback_to, r->hash);
   m.metadata.labels.set(api::label::revision, r->hash);
   auto spec = api::machine_spec(r->template_.spec, m.spec.cluster_name);
   spec.host_name = m.spec.host_name;
@@ -314,7 +335,8 @@ OperationType PreviewWorld::way_of(const api::Machine& m) const {
   const auto& has = m.status.operation ? m.status.operation->revision : m.status.revision;
   for (const auto& r : set.status.rejected_revisions)
     if (r.revision == has) return OperationType::rollback;
-  return set.status.current_revision == m.metadata.labels.get(api::label::revision) ? OperationType::rollback : OperationType::update;
+  return m.metadata.annotations.get(api::annotation::rollback_to) == m.metadata.labels.get(api::label::revision) ? OperationType::rollback
+                                                                                                                 : OperationType::update;
 }
 
 // ---- permits ----

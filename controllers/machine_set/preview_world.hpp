@@ -62,6 +62,7 @@ class PreviewWorld {
 
   void read_preflight(Snapshot& s) const;
   void adopt();
+  void take_up(const reconcile::Action& action);
   void adopt_item(Item& item, bool mute);
   void measure();
   std::chrono::seconds typical(api::OperationType type) const;
@@ -83,6 +84,7 @@ class PreviewWorld {
 
   const PreviewInput& in_;
   Items items_;
+  std::vector<Ref<api::Machine>> orphans_;  // that nobody owns yet
   std::vector<Revision> revisions_;
   std::deque<Text> waiting_;                     // in the order of the wish
   std::set<std::pair<WallTime, Text>> working_;  // what will be done

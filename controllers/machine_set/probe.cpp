@@ -1,5 +1,8 @@
 #include "controllers/machine_set/probe.hpp"
 
+#include <algorithm>
+
+#include "controllers/common/cut.hpp"
 #include "reconcile/kube/core.hpp"
 
 namespace endstate::machine_set {
@@ -11,6 +14,31 @@ using std::chrono::seconds;
 
 constexpr std::int64_t max_attempts = 2;  // somebody may delete it once
 constexpr std::chrono::milliseconds look_each{3'000};
+
+constexpr std::string_view not_started = "no pod of its Job has run: ";
+constexpr reconcile::Resource event_resource{"events.k8s.io", "v1", "events", "Event", true};
+
+bool has_run(const reconcile::ContainerStatus& c) {
+  return c.state.running || c.state.terminated || c.last_state.running || c.last_state.terminated;
+}
+bool ran(const reconcile::Pod& pod) {
+  const auto any = [](const auto& all) { return std::any_of(all.begin(), all.end(), has_run); };
+  return any(pod.status.container_statuses) || any(pod.status.init_container_statuses) || pod.status.phase == "Running" ||
+         pod.status.phase == "Succeeded";
+}
+// Of a pod none of whose containers has run.
+std::string why_not(const reconcile::Pod& pod) {
+  const auto text = [&](const Text& reason, const Text& message) {
+    return "pod " + pod.metadata.name.str() + ": " + reason.str() + (message.empty() ? "" : ": " + message.str());
+  };
+  for (const auto* all : {&pod.status.init_container_statuses, &pod.status.container_statuses})
+    for (const auto& c : *all)
+      if (c.state.waiting && !(c.state.waiting->reason == "PodInitializing"))
+        return text(c.state.waiting->reason, c.state.waiting->message);
+  for (const auto& c : pod.status.conditions)
+    if (c.type == "PodScheduled" && c.status != api::ConditionStatus::true_) return text(c.reason, c.message);
+  return text(pod.status.reason.empty() ? pod.status.phase : pod.status.reason, pod.status.message);
+}
 
 class Look {
  public:
@@ -37,7 +65,7 @@ class Look {
 
  private:
   std::string attempt() const { return reconcile::format_rfc3339(site_.begun) + "/" + std::to_string(st_.attempts); }
-  bool late() const { return now_ >= st_.start_time + api::timeout(probe_); }
+  bool late() const { return elapsed(st_.start_time, now_, site_.gaps) >= api::timeout(probe_); }
 
   void begin() {
     st_.job = job_name(site_, probe_.name);
@@ -118,12 +146,57 @@ class Look {
       return c && c->status == api::ConditionStatus::true_ ? c : nullptr;
     };
     if (holds("Complete")) return end(ProbeResult::passed, "");
-    if (const auto* failed = holds("Failed"))
+    const auto* failed = holds("Failed");
+    look_at_pods(job, failed);
+    out_.waits = never_ran(st_);
+    if ((failed || late()) && out_.waits) {
+      out_.unreadable = st_.message.str();
+      return ask();
+    }
+    if (failed)
       return end(ProbeResult::failed,
                  "its Job failed: " + failed->reason.str() + (failed->message.empty() ? "" : ": " + failed->message.str()));
     if (late()) return end(ProbeResult::failed, "its Job wasn't done within " + reconcile::format_duration(api::timeout(probe_)));
-    st_.message = "its Job runs";
+    if (!never_ran(st_)) st_.message = "its Job runs";
     ask();
+    ask_pods(job);
+  }
+
+  // A Job that has ended may have taken its pods along: what was seen of them before is believed then, if it ended by its time
+  // (activeDeadlineSeconds). If it ended by its pods' failures, there were some that ran.
+  void look_at_pods(const Job& job, const api::Condition* ended) {
+    if (!seen_->pods) return;
+    auto pods = *seen_->pods;
+    std::erase_if(pods, [&](const reconcile::Pod& pod) {  // of a Job of an earlier try
+      const auto* owner = pod.metadata.controller();
+      return owner && !(owner->uid == job.metadata.uid);
+    });
+    if (std::any_of(pods.begin(), pods.end(), ran) || job.status.succeeded > 0 ||
+        (ended && pods.empty() && !(ended->reason == "DeadlineExceeded"))) {
+      st_.message = "its Job runs";
+      return;
+    }
+    if (!pods.empty())
+      st_.message = clip(std::string(not_started) + why_not(pods.front()));
+    else if (!ended && job.status.active == 0 && job.status.failed == 0)
+      st_.message = clip(std::string(not_started) +
+                         (seen_->failed_creates.empty() ? "none was made" : "none can be made: " + seen_->failed_creates.front()));
+  }
+  void ask_pods(const Job& job) {
+    const auto id = probe_query(site_.step, probe_.name).substr(job_prefix.size());
+    const auto list = [&](std::string_view prefix, const reconcile::Resource& resource, const std::string& query) {
+      reconcile::Query q;
+      q.id = std::string(prefix) + id;
+      q.cluster = site_.connection;
+      q.resource = &resource;
+      q.name_space = site_.set.metadata.name_space.str();
+      q.query = query;
+      q.max_age = look_each - std::chrono::milliseconds(500);
+      out_.queries.push_back(std::move(q));
+    };
+    list(pods_prefix, *reconcile::kind_of<reconcile::Pod>.resource, "labelSelector=job-name%3D" + st_.job.str() + "&limit=5");
+    if (seen_->pods && seen_->pods->empty())
+      list(events_prefix, event_resource, "fieldSelector=regarding.uid%3D" + job.metadata.uid.str() + "%2Creason%3DFailedCreate&limit=5");
   }
 
   void end(ProbeResult result, const std::string& message) {
@@ -131,7 +204,7 @@ class Look {
     st_.message = clip(message);
     st_.end_time = now_;
   }
-  static Text clip(std::string_view text) { return Text(text.substr(0, 512)); }
+  static Text clip(std::string_view text) { return Text(cut(text, 512)); }
 
   const ProbeSite& site_;
   const api::JobProbe& probe_;
@@ -143,6 +216,8 @@ class Look {
 };
 
 }  // namespace
+
+bool never_ran(const api::ProbeStatus& status) { return status.message.view().starts_with(not_started); }
 
 ProbePlan advance_probe(const ProbeSite& site, const api::JobProbe& probe, const JobSeen* seen, const reconcile::Error* refusal,
                         WallTime now, api::ProbeStatus& status) {

@@ -31,6 +31,16 @@ std::string job_name(const ProbeSite& site, const Text& probe) {
   return site.set.metadata.name.str() + "-" + reconcile::hash_of(seed);
 }
 
+std::vector<std::string> read_failed_creates(const std::string& body) {
+  std::vector<std::string> out;
+  const auto list = json::parse(body, nullptr, false);
+  if (!list.is_object() || !list.contains("items") || !list["items"].is_array()) return out;
+  for (const auto& e : list["items"])
+    if (e.is_object() && e.value("reason", "") == "FailedCreate" && e.contains("note") && e["note"].is_string())
+      out.push_back(e["note"].get<std::string>().substr(0, 1024));
+  return out;
+}
+
 std::string probe_query(const Text& step, const Text& probe) { return "probe/" + step.str() + "/" + probe.str(); }
 
 Result<std::string> job_of(const ProbeSite& site, const api::JobProbe& probe, const std::string& attempt) {

@@ -33,13 +33,13 @@ std::int64_t at_goal_first(const Snapshot& s, const Facts& facts, const Course& 
   return std::count_if(facts.live.begin(), facts.live.end(), [&](const Fact& f) { return !(f.revision == course.current); });
 }
 
-void create(const Snapshot& s, const Revisions& revisions, const Facts& facts, const Course& course, std::int64_t limit, std::size_t room,
-            Replicas& out) {
+void create(const Snapshot& s, const Revisions& revisions, const Facts& facts, const Course& course, std::int64_t limit, std::int64_t kept,
+            std::size_t room, Replicas& out) {
   const auto missing = limit - facts.total();
   auto at_goal = at_goal_first(s, facts, course);
   const auto& goal_revision = course.everyone_back ? course.current : revisions.update;
   const auto count = std::min<std::int64_t>({missing, static_cast<std::int64_t>(room), static_cast<std::int64_t>(s.free_names.size())});
-  auto places = api::replicas(s.set->spec) - facts.total();  // surge is for machines at the goal only
+  auto places = api::replicas(s.set->spec) - kept - facts.total();  // surge is for machines at the goal only
   for (std::int64_t i = 0; i < count; ++i) {
     const bool goal = at_goal-- > 0;
     if (!goal && places <= 0) break;
@@ -76,16 +76,17 @@ void remove(const Snapshot& s, const Revisions& revisions, const Facts& facts, c
 }  // namespace
 
 Replicas plan_replicas(const Snapshot& s, const Revisions& revisions, const Facts& facts, const Course& course,
-                       const std::optional<Problem>& blocked, std::size_t room) {
+                       const std::optional<Problem>& blocked, std::int64_t kept, std::size_t room) {
   Replicas out;
   const auto replicas = api::replicas(s.set->spec);
   const auto limit = replicas + surge(s, revisions, facts, course);
+  const auto may_be_made = limit - kept;
   out.missing = std::max<std::int64_t>(0, replicas - facts.live_count());
   out.surplus = std::max<std::int64_t>(0, facts.live_count() - limit);
   if (out.surplus > 0)
     remove(s, revisions, facts, course, room, out);
-  else if (limit > facts.total() && s.fresh && !blocked)
-    create(s, revisions, facts, course, limit, room, out);
+  else if (may_be_made > facts.total() && s.fresh && !blocked)
+    create(s, revisions, facts, course, may_be_made, kept, room, out);
   return out;
 }
 

@@ -19,8 +19,9 @@ struct Replicas {
 
 // The hard cap: machines of the set, those on their way out included, are never made beyond replicas plus maxSurge (Recreate, while it
 // replaces). A machine that is being deleted still has its host; its place is free when it is gone.
-// `blocked`: why nothing may be made now (no cluster, an unknown package). `room`: actions that are left in this pass.
+// `blocked`: why nothing may be made now (no cluster, an unknown package). `kept`: places that are others' (machines that are adopted).
+// `room`: actions that are left in this pass.
 Replicas plan_replicas(const Snapshot& s, const Revisions& revisions, const Facts& facts, const Course& course,
-                       const std::optional<Problem>& blocked, std::size_t room);
+                       const std::optional<Problem>& blocked, std::int64_t kept, std::size_t room);
 
 }  // namespace endstate::machine_set

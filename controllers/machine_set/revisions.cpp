@@ -26,7 +26,7 @@ Action create_revision(const api::MachineSet& set, const Revision& r) {
   object.metadata.name_space = set.metadata.name_space;
   object.metadata.labels.set(api::label::set_uid, set.metadata.uid);
   object.metadata.owner_references = {owner_of(set)};
-  object.data.raw = Text(r.canonical);
+  object.data.raw = Text(stored_template(r.template_));
   object.revision = r.number;
   const auto& kind = reconcile::kind_of<reconcile::ControllerRevision>;
   return {.verb = Verb::create,
@@ -65,7 +65,8 @@ Text free_hash(const Snapshot& s, const std::string& canonical) {
 // says one that isn't recorded and that no machine has.
 Text most_common(const Snapshot& s) {
   std::map<std::string_view, std::size_t> counts;
-  for (const auto& m : s.machines) ++counts[m->metadata.labels.get(api::label::revision)];
+  for (const auto* some : {&s.machines, &s.orphans})  // those that are to be adopted too: what they have is where a change comes from
+    for (const auto& m : *some) ++counts[m->metadata.labels.get(api::label::revision)];
   std::string_view best;
   for (const auto& r : s.revisions)
     if (const auto it = counts.find(r.hash.view()); it != counts.end() && (best.empty() || it->second > counts[best])) best = r.hash;

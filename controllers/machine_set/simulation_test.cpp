@@ -44,6 +44,7 @@ class World {
   void settle() {
     for (auto& m : scene_.machines) paused_.erase(m.metadata.uid.str());
     calm_ = true;
+    cut(false);
     scene_.set.spec.paused.reset();
     scene_.cluster.ready = api::ConditionStatus::true_;
     int quiet = 0;
@@ -101,7 +102,7 @@ class World {
     scene_.set.metadata.generation = *scene_.set.metadata.generation + 1;
   }
   void person() {
-    switch (pick(0, 11)) {
+    switch (pick(0, 12)) {
       case 0:
       case 1:
       case 2: edit_to("v" + std::to_string(pick(0, 4))); break;
@@ -117,6 +118,7 @@ class World {
       }
       case 9: scene_.cluster.ready = chance(50) ? api::ConditionStatus::false_ : api::ConditionStatus::true_; break;
       case 10: scene_.set.spec.paused = chance(50); break;
+      case 11: cut(!cut_); break;
       default:
         if (!scene_.machines.empty()) {
           auto& m = scene_.machines[next() % scene_.machines.size()];
@@ -130,6 +132,17 @@ class World {
     }
     promote();
   }
+  // The business cluster can't be seen from now on, or can again.
+  void cut(bool is_cut) {
+    if (cut_ && !is_cut) gaps_.push_back({cut_since_, scene_.now});
+    if (!cut_ && is_cut) cut_since_ = scene_.now;
+    cut_ = is_cut;
+  }
+  void look() {
+    scene_.cluster.sight = {.seen = !cut_, .since = cut_ ? cut_since_ : WallTime{}, .why = "connection refused"};
+    scene_.cluster.gaps = gaps_;
+    if (cut_ && scene_.now > cut_since_) scene_.cluster.gaps.push_back({cut_since_, scene_.now});
+  }
   // A person promotes now and then, and in the end whatever waits for it.
   void promote() {
     const auto* c = reconcile::find_condition(scene_.set.status.conditions, api::condition::rolling_out);
@@ -140,6 +153,7 @@ class World {
   void annotate(std::string_view key, const Text& revision) {
     std::string value = revision.str();
     if (chance(40) && key == api::annotation::promote) value += "/" + scene_.set.status.rollout->step.str();
+    if (calm_ || chance(50)) value += "@" + std::to_string(++words_);  // a new word; else it may be one that was carried out
     if (!revision.empty()) scene_.set.metadata.annotations.set(key, Text(value));
   }
 
@@ -148,6 +162,7 @@ class World {
     // Who asked for it is known a while later, and what a pre-flight needs may be away for a while.
     scene_.editor = chance(50) ? std::nullopt : std::optional(Editor{.manager = "somebody", .time = scene_.now});
     scene_.preflight->known = chance(80);
+    look();
     const auto p = scene_.plan();
     const bool changed = p.plan.status && p.plan.status->changed;
     if (p.plan.actions.empty() && !changed) ++idle_;
@@ -159,7 +174,13 @@ class World {
     }
     REQUIRE(p.plan.actions.size() <= max_actions);
     // What is told goes out with a write that makes it true: with a status that only settles, each pass until then would tell it again.
-    if (!p.plan.events.empty() || !p.plan.metrics.empty())
+    // (What machines were made or deleted is told when that was done.)
+    const bool tells = std::any_of(p.plan.events.begin(), p.plan.events.end(), [](const auto& e) {
+      return !(e.reason == api::reason::successful_create || e.reason == api::reason::successful_delete);
+    });
+    INFO("told: " << (p.plan.events.empty() ? "" : p.plan.events.front().reason.str() + ": " + p.plan.events.front().note.str())
+                  << (p.plan.metrics.empty() ? "" : std::string(p.plan.metrics.front().name) + "=" + p.plan.metrics.front().value.str()));
+    if (tells || !p.plan.metrics.empty())
       REQUIRE(((changed && p.plan.status->first) || std::any_of(p.plan.actions.begin(), p.plan.actions.end(), [](const Action& a) {
                  return a.kind->resource->kind == "MachineSet";  // a one-shot annotation is taken off
                })));
@@ -179,7 +200,7 @@ class World {
     for (const auto& r : old.rejected_revisions) {
       const bool still = std::any_of(p.status->rejected_revisions.begin(), p.status->rejected_revisions.end(),
                                      [&](const api::RejectedRevision& x) { return x.revision == r.revision; });
-      REQUIRE((still || scene_.set.metadata.annotations.get(api::annotation::retry) == r.revision.view() ||
+      REQUIRE((still || scene_.set.metadata.annotations.get(api::annotation::retry).starts_with(r.revision.view()) ||
                old.rejected_revisions.size() >= 20));
     }
     // A release begins only when its pre-flight is passed.
@@ -205,6 +226,7 @@ class World {
       return;
     }
     REQUIRE(kind == "Machine");
+    REQUIRE_FALSE(cut_);  // who can't see changes nothing
     if (a.verb == Verb::create) return create(a);
     auto* m = find(a.name);
     if (!m || !(m->metadata.uid == a.uid)) return;
@@ -318,9 +340,10 @@ class World {
   // Does its work, for minReadySeconds, and nobody has asked it to change.
   bool steady(const api::Machine& m) const {
     const auto* ready = reconcile::find_condition(m.status.conditions, api::condition::ready);
+    if (const auto it = truth_.find(m.metadata.uid.str()); it != truth_.end()) ready = &it->second;  // whatever was written meanwhile
     return !m.metadata.deleting() && ready && ready->status == api::ConditionStatus::true_ &&
-           scene_.now - ready->last_transition_time >= api::min_ready(scene_.set.spec.rollout) && !m.status.operation &&
-           m.metadata.labels.get(api::label::revision) == m.status.revision.view();
+           endstate::elapsed(ready->last_transition_time, scene_.now, scene_.cluster.gaps) >= api::min_ready(scene_.set.spec.rollout) &&
+           !m.status.operation && m.metadata.labels.get(api::label::revision) == m.status.revision.view();
   }
   // maxUnavailable is kept at the write: a machine that works may be disturbed only while enough others do. Scaling down is the user's.
   void check_disturbance(const api::Machine& m, bool deletion) const {
@@ -340,12 +363,28 @@ class World {
   // ---- the hosts and the machine loop ----
   void hosts() {
     scene_.now += seconds(pick(0, 15));
+    if (cut_) return lose_sight();
     std::erase_if(scene_.machines, [&](const api::Machine& m) { return m.metadata.deleting() && chance(50); });
     for (auto& m : scene_.machines) host(m);
+  }
+  // What is written for people when nothing was seen for a while.
+  void lose_sight() {
+    for (auto& m : scene_.machines) {
+      const auto* ready = reconcile::find_condition(m.status.conditions, api::condition::ready);
+      if (!ready || !m.status.node_ref || ready->reason == api::reason::connection_lost || !chance(20)) continue;
+      truth_.insert_or_assign(m.metadata.uid.str(), *ready);
+      set_ready(m, api::ConditionStatus::unknown, api::reason::connection_lost, scene_.now);
+    }
   }
   void host(api::Machine& m) {
     auto& st = m.status;
     const auto uid = m.metadata.uid.str();
+    if (const auto it = truth_.find(uid); it != truth_.end()) {  // its own loop finds out how it is, one after the other
+      if (!chance(40)) return;
+      reconcile::set_condition(st.conditions, it->second, scene_.now);
+      truth_.erase(it);
+      return;
+    }
     if (!st.host_ref) {
       if (chance(70)) st.host_ref = api::UidRef{"host", {}};
       return;
@@ -455,12 +494,15 @@ class World {
   }
 
   std::uint64_t random_;
-  bool tells_, calm_ = false;
+  bool tells_, calm_ = false, cut_ = false;
+  WallTime cut_since_{};
+  std::vector<api::BlindGap> gaps_;
+  std::map<std::string, api::Condition> truth_;  // Ready of machines that are written as ConnectionLost, as it was
   Scene scene_;
   std::set<std::string> dead_, paused_;
   std::int64_t writes_ = 0, number_ = 1000;
   int idle_ = 0;
-  std::uint64_t uids_ = 0;
+  std::uint64_t uids_ = 0, words_ = 0;
 };
 
 }  // namespace

@@ -6,11 +6,14 @@
 #include <string>
 #include <vector>
 
+#include "apis/v1alpha1/cluster.hpp"
 #include "apis/v1alpha1/machine_set.hpp"
 #include "apis/v1alpha1/packages.hpp"
 #include "apis/v1alpha1/policy.hpp"
+#include "controllers/common/elapsed.hpp"
 #include "controllers/common/metric_answer.hpp"
 #include "controllers/guard/schedule.hpp"
+#include "reconcile/cache/sight.hpp"
 #include "reconcile/cache/view.hpp"
 #include "reconcile/kube/core.hpp"
 
@@ -30,12 +33,15 @@ struct Revision {
   std::int64_t number = 0;
   api::MachineTemplate template_;
   std::string canonical;
+  bool owned = true;  // the set is its owner; false: only its label says whose it is
 };
 
 struct ClusterFacts {
   bool found = false, deleting = false, paused = false;
-  std::string waits_for;     // a Hosted one can't take machines yet: what is missing there; empty: it can
-  std::string connection{};  // of the business cluster: where probes run
+  std::string waits_for;                 // a Hosted one can't take machines yet: what is missing there; empty: it can
+  std::string connection{};              // of the business cluster: where probes run
+  reconcile::Sight sight{.seen = true};  // of that connection
+  std::vector<api::BlindGap> gaps{};     // when it couldn't be seen, until now (common/elapsed.hpp)
   api::ConditionStatus ready{};
   Text why_not_ready{}, version{};  // version: of its API server; empty: not known yet
 };
@@ -70,6 +76,15 @@ struct Editor {
 struct JobSeen {
   std::optional<reconcile::Job> job;
   std::optional<reconcile::Error> error;
+  std::optional<std::vector<reconcile::Pod>> pods{};  // nullopt: not asked for yet, or they can't be read
+  std::vector<std::string> failed_creates{};          // why no pod could be made, in the API server's words (events of the Job)
+};
+
+// A write of a Machine that the API server refused in the last pass, and its words.
+struct RefusedWrite {
+  reconcile::Verb verb{};
+  Text name;
+  std::string message;
 };
 
 inline constexpr std::size_t max_waves = 32;  // sets that wait for each other in a row: so far a ring is looked for
@@ -93,8 +108,11 @@ std::vector<Ref<api::MachineSet>> chain_after(const api::MachineSet& set, const 
 struct Snapshot {
   Ref<api::MachineSet> set;
   ClusterFacts cluster;
-  std::vector<Ref<api::Machine>> machines;             // whose controller is this set (by uid); by key
-  std::vector<Revision> revisions;                     // labelled with the set's uid
+  std::vector<Ref<api::Machine>> machines;                           // whose controller is this set (by uid); by key
+  std::vector<Revision> revisions;                                   // labelled with the set's uid
+  std::vector<Ref<api::Machine>> orphans;                            // that nobody owns and that could be the set's (adoption.hpp)
+  std::vector<Ref<reconcile::ControllerRevision>> orphan_revisions;  // that a set of this name left behind, and that can be read
+  bool may_adopt = false;                              // the API server itself says, since these were seen, that the set is there and stays
   Ref<api::MachineSet> after;                          // that spec.rollout.after names; null: none is named, or it isn't there
   std::vector<Ref<api::MachineSet>> after_that;        // whom that one waits for, and so on: as chain_after gives it
   std::optional<PreflightInput> preflight;             // nullopt: none was near when this was made
@@ -106,8 +124,15 @@ struct Snapshot {
   std::map<std::string, metrics::Answer, std::less<>> answers;        // of those to the checks' questions, by Query::id
   std::map<std::string, JobSeen, std::less<>> jobs;                   // of the probes, by Query::id
   std::map<std::string, reconcile::Error, std::less<>> refused_jobs;  // why the last creation of one failed, by its name
+  std::vector<RefusedWrite> refused;                                  // of the last pass
+  std::optional<std::string> refused_revision;                        // why the template can't be recorded
   bool fresh = true;                                                  // every cache is synced and its watch live: absences mean something
   WallTime now{};  // whole seconds, as the API keeps them: a status with finer times would never equal what is read back
+
+  // How long ago, without the times when its cluster couldn't be seen: the only clock of deadlines, pauses and soaks here.
+  std::chrono::seconds since(WallTime start) const {
+    return std::chrono::duration_cast<std::chrono::seconds>(elapsed(start, now, cluster.gaps));
+  }
 };
 
 }  // namespace endstate::machine_set

@@ -8,7 +8,7 @@ namespace endstate::machine_set {
 namespace {
 
 using api::ConditionStatus, api::RolloutPhase;
-using std::chrono::duration_cast, std::chrono::seconds;
+using std::chrono::seconds;
 
 class Writer {
  public:
@@ -33,6 +33,7 @@ class Writer {
       st.rollout->last_progress_time = s_.now;
     st.selector = selector_text(s_.set->spec.selector.match_labels);
     st.history = std::move(course_.history);
+    st.handled = std::move(course_.handled);
     deadline();
     conditions();
     return std::move(out_);
@@ -46,7 +47,7 @@ class Writer {
 
   // Our own maxUnavailable, what the guard said to the first machine that waits, or what the course waits for.
   std::optional<api::BlockedBy> blocked_by() const {
-    std::optional<Problem> problem = v_.moves.held;
+    std::optional<Problem> problem = v_.refusal ? v_.refusal : v_.moves.held;
     if (!problem && moving()) problem = refusal();
     if (!problem && course_.stalled && !course_.stalled->kind.empty()) problem = course_.stalled;
     if (!problem && course_.waiting && !course_.waiting->kind.empty()) problem = course_.waiting;
@@ -73,7 +74,7 @@ class Writer {
     const auto& st = *out_.status.rollout;
     if (v_.paused || v_.deleting || !moving() || (st.blocked_by && !(st.blocked_by->kind == "MachineSet"))) return;
     const auto limit = api::progress_deadline(s_.set->spec.rollout);
-    const auto waited = duration_cast<seconds>(s_.now - st.last_progress_time);
+    const auto waited = s_.since(st.last_progress_time);
     if (waited < limit) {
       out_.again = limit - waited;
       return;
@@ -96,8 +97,8 @@ class Writer {
     const auto problem = stalled();
     const auto phase = out_.status.rollout->phase;
     const bool scaling_up = facts_.live_count()<replicas_, scaling_down = facts_.total()> replicas_;
-    const bool ready = !v_.deleting && phase == RolloutPhase::complete && facts_.live_count() == replicas_ && !scaling_down &&
-                       facts_.available >= replicas_ && out_.status.observed_generation == s_.set->metadata.generation;
+    const bool ready = !v_.deleting && phase == RolloutPhase::complete && !course_.waiting && facts_.live_count() == replicas_ &&
+                       !scaling_down && facts_.available >= replicas_ && out_.status.observed_generation == s_.set->metadata.generation;
     const auto why = not_ready(problem, scaling_up, scaling_down);
     set("Ready", ready, ready ? Problem{api::reason::ready, count_text(), {}, {}} : why);
     const bool works = !ready && !problem && !v_.paused;
@@ -109,8 +110,9 @@ class Writer {
     set("ScalingUp", scaling_up, {scaling_up ? api::reason::scaling_up : api::reason::not_scaling_up, scale_text(scaling_up), {}, {}});
     set("ScalingDown", scaling_down,
         {scaling_down ? api::reason::scaling_down : api::reason::not_scaling_down, scale_text(scaling_down), {}, {}});
-    const bool new_ = out_.status.up_to_date_replicas == facts_.live_count();
+    const bool new_ = out_.status.up_to_date_replicas == facts_.live_count() && facts_.live_count() >= replicas_;
     set("UpToDate", new_, {new_ ? api::reason::up_to_date : api::reason::not_up_to_date, "", {}, {}});
+    if (v_.refusal) set("ReplicaFailure", true, *v_.refusal);
     if (v_.paused) set("Paused", true, {api::reason::paused, paused_text(), {}, {}});
   }
 
@@ -119,6 +121,7 @@ class Writer {
     if (v_.deleting) return {api::reason::deleting, std::to_string(facts_.total()) + " machines are left", {}, {}};
     if (v_.paused) return {api::reason::paused, paused_text(), {}, {}};
     if (problem) return *problem;
+    if (v_.refusal) return *v_.refusal;
     if (course_.waiting) return *course_.waiting;
     if (st.phase == RolloutPhase::rolling_back) return {api::reason::rolling_back, st.message.str(), {}, {}};
     if (st.phase != RolloutPhase::complete) return {api::reason::rolling_out, st.message.str(), {}, {}};

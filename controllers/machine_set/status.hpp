@@ -13,8 +13,9 @@ struct Verdicts {                  // what the other plans found
   std::optional<Problem> blocked;  // nothing may be made of the template now
   Replicas replicas;
   Moves moves;
-  bool paused = false;    // nobody touches the set
-  bool deleting = false;  // its machines are going
+  std::optional<Problem> refusal;  // by the API server: ReplicaFailure
+  bool paused = false;             // nobody touches the set
+  bool deleting = false;           // its machines are going
 };
 
 struct NewStatus {

@@ -108,6 +108,11 @@ struct Scene {
   std::map<std::string, metrics::Answer, std::less<>> answers;
   std::map<std::string, JobSeen, std::less<>> jobs;
   std::map<std::string, reconcile::Error, std::less<>> refused_jobs;
+  std::vector<api::Machine> orphans;
+  std::vector<reconcile::Ref<reconcile::ControllerRevision>> orphan_revisions;
+  bool may_adopt = false;
+  std::vector<RefusedWrite> refused;
+  std::optional<std::string> refused_revision;
   bool fresh = true;
   WallTime now = epoch + seconds(1000);
 
@@ -126,6 +131,11 @@ struct Scene {
     s.answers = answers;
     s.jobs = jobs;
     s.refused_jobs = refused_jobs;
+    for (const auto& m : orphans) s.orphans.push_back(std::make_shared<api::Machine>(m));
+    s.orphan_revisions = orphan_revisions;
+    s.may_adopt = may_adopt;
+    s.refused = refused;
+    s.refused_revision = refused_revision;
     s.fresh = fresh;
     s.now = now;
     for (std::uint64_t ordinal = 0; s.free_names.size() < max_actions; ++ordinal) {

@@ -61,11 +61,12 @@ Labels machine_labels(const api::MachineSet& set, const Revision& r) {
   return labels;
 }
 
-Labels machine_annotations(const api::MachineSet& set, const Revision& r, bool was_unavailable) {
+Labels machine_annotations(const api::MachineSet& set, const Revision& r, bool was_unavailable, bool back) {
   Labels annotations = r.template_.metadata.annotations;
   if (set.spec.rollout.machine_timeout)
     annotations.set(api::annotation::operation_timeout, std::to_string(set.spec.rollout.machine_timeout->count()));
   if (was_unavailable) annotations.set(api::annotation::was_unavailable, r.hash);
+  if (back) annotations.set(api::annotation::rollback_to, r.hash);
   return annotations;
 }
 
@@ -75,7 +76,7 @@ Labels old_annotations(const api::Machine& machine, const Revision* from) {
   if (from)
     for (const auto& [key, value] : from->template_.metadata.annotations)
       if (machine.metadata.annotations.has(key)) out.set(key, value);
-  for (const auto key : {api::annotation::operation_timeout, api::annotation::was_unavailable})
+  for (const auto key : {api::annotation::operation_timeout, api::annotation::was_unavailable, api::annotation::rollback_to})
     if (machine.metadata.annotations.has(key)) out.set(key, {});
   return out;
 }
@@ -114,7 +115,7 @@ Action create_machine(const api::MachineSet& set, const Revision& revision, cons
   meta.name = name;
   meta.name_space = set.metadata.name_space;
   meta.labels = machine_labels(set, revision);
-  meta.annotations = machine_annotations(set, revision, false);
+  meta.annotations = machine_annotations(set, revision, false, false);
   meta.finalizers = {api::finalizer::machine};
   meta.owner_references = {owner_of(set)};
   const auto spec = api::machine_spec(revision.template_.spec, set.spec.cluster_name);
@@ -141,7 +142,7 @@ Action delete_machine(const api::Machine& machine, std::string why) {
 }
 
 Action edit_machine(const api::MachineSet& set, const api::Machine& machine, const Revision* from, const Revision& to, bool was_unavailable,
-                    std::string why) {
+                    bool back, std::string why) {
   Labels old_labels;
   if (from)
     for (const auto& [key, value] : from->template_.metadata.labels)
@@ -149,7 +150,7 @@ Action edit_machine(const api::MachineSet& set, const api::Machine& machine, con
   std::string body = "{\"metadata\":{\"labels\":";
   merge_labels(body, old_labels, machine_labels(set, to));
   body += ",\"annotations\":";
-  merge_labels(body, old_annotations(machine, from), machine_annotations(set, to, was_unavailable));
+  merge_labels(body, old_annotations(machine, from), machine_annotations(set, to, was_unavailable, back));
   body += "},\"spec\":";
   const auto now = template_part(machine.spec);
   merge_object(body, reconcile::type_of<api::MachineTemplateSpec>, &now, &to.template_.spec);

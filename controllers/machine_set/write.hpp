@@ -21,8 +21,10 @@ reconcile::Action delete_machine(const api::Machine& machine, std::string why);
 // with uid and resourceVersion. A merge patch, so that an entry that the new template doesn't have goes away (lists are replaced as a
 // whole, map entries are removed by null), and what isn't the template's (hostName, providerID, paused) stays.
 // `from`: the revision that the machine has now, for what to take away; may be null. `was_unavailable`: its trouble is older than `to`.
+// `back`: it is taken back (annotation endstate.dev/rollback-to), which no schedule, window or breaker holds; the edit of a straggler to
+// the very same revision is a forward one and takes that word off.
 reconcile::Action edit_machine(const api::MachineSet& set, const api::Machine& machine, const Revision* from, const Revision& to,
-                               bool was_unavailable, std::string why);
+                               bool was_unavailable, bool back, std::string why);
 
 // The revision that such an action gives a machine; empty: it gives none. For whoever plays a plan without an API server (preview.hpp).
 std::string_view revision_given(const reconcile::Action& action);

@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "controllers/machine_set/delete_order.hpp"
+#include "controllers/machine_set/names.hpp"
 #include "controllers/machine_set/testing.hpp"
 
 using namespace endstate::machine_set;
@@ -29,7 +30,7 @@ TEST_CASE("an edit replaces lists as a whole and takes away what the new templat
   m.metadata.annotations = {{"note", "1"}, {"theirs", "2"}, {api::annotation::was_unavailable, "x"}};
   m.spec = api::machine_spec(old_template.spec, "local");
   m.spec.host_name = "pinned";
-  const auto a = edit_machine(set, m, &from, to, false, "why");
+  const auto a = edit_machine(set, m, &from, to, false, false, "why");
   CHECK(a.verb == Verb::merge_patch);
   CHECK((a.uid == m.metadata.uid && a.resource_version == m.metadata.resource_version && a.stage == 1));
   CHECK(a.body ==
@@ -45,9 +46,30 @@ TEST_CASE("an edit says when a machine was unavailable before, and how long it m
   auto set = set_of(1, "v1");
   set.spec.rollout.machine_timeout = seconds(90);
   const auto to = revision_of(template_of("v2"), 2);
-  const auto a = edit_machine(set, machine_of(set, "m1", "v1"), nullptr, to, true, "why");
+  const auto a = edit_machine(set, machine_of(set, "m1", "v1"), nullptr, to, true, false, "why");
   CHECK(a.body.find(R"("annotations":{"endstate.dev/operation-timeout-seconds":"90","endstate.dev/was-unavailable":")" + to.hash.str()) !=
         std::string::npos);
+}
+
+TEST_CASE("an edit back says so, and the next edit forward takes the word off", "[machine_set]") {
+  const auto set = set_of(1, "v1");
+  const auto r = revision_of(template_of("v1"), 1);
+  auto m = machine_of(set, "m1", "v2");
+  CHECK(edit_machine(set, m, nullptr, r, false, true, "why").body.find(R"("endstate.dev/rollback-to":")" + r.hash.str() + "\"") !=
+        std::string::npos);
+  m.metadata.annotations.set(api::annotation::rollback_to, r.hash);
+  CHECK(edit_machine(set, m, nullptr, r, false, false, "why").body.find(R"("endstate.dev/rollback-to":null)") != std::string::npos);
+}
+
+TEST_CASE("a revision's data is as Go writes it, so that a strategic merge patch leaves it byte for byte", "[machine_set]") {
+  auto t = template_of("v1");
+  t.metadata.annotations = {{"z", "<a> & \"b\"\n\xE2\x80\xA8"}};
+  t.spec.deletion.node_drain_timeout = seconds(60);
+  CHECK(stored_template(t) ==
+        R"({"metadata":{"annotations":{"z":"\u003ca\u003e \u0026 \"b\"\n\u2028"},"labels":{"pool":"workers"}},)"
+        R"("spec":{"deletion":{"nodeDrainTimeoutSeconds":60},"packages":[{"name":"kubelet","versionRef":{"name":"v1"}}]}})");
+  // The revision's hash stays that of the text that older versions stored.
+  CHECK(canonical_template(t).find(R"("packages")") < canonical_template(t).find(R"("deletion")"));
 }
 
 TEST_CASE("every field of a template reaches the machine, and is seen when it differs", "[machine_set]") {

@@ -89,7 +89,9 @@ check "a silently bad change is rejected" until_ 60 rejected_for AnalysisFailed 
 check "and taken back" until_ 60 phase_is RolledBack
 check "no machine keeps it" test "$(machines_with kubelet-1.34.3)" = 0
 kubectl_admin annotate machinepackageversion kubelet-1.34.3 fleet.endstate.dev/fault- >/dev/null
-retry() { kubectl_admin annotate machineset pool "endstate.dev/retry=$(of_set '{.status.updateRevision}')" >/dev/null; }
+retries=0
+# Each a new word: one that was carried out is not carried out again.
+retry() { kubectl_admin annotate --overwrite machineset pool "endstate.dev/retry=$(of_set '{.status.updateRevision}')@$((++retries))" >/dev/null; }
 
 # --- a probe that fails ---
 roll kubelet-1.34.3 "$(probes 1)"

@@ -4,6 +4,7 @@
 
 #include "controllers/common/indexes.hpp"
 #include "controllers/guard/zones.hpp"
+#include "controllers/machine_set/adoption.hpp"
 #include "controllers/machine_set/cluster_facts.hpp"
 #include "controllers/machine_set/names.hpp"
 #include "reconcile/kube/url.hpp"
@@ -139,7 +140,7 @@ void World::read_cluster(machine_set::PreviewInput& in) {
   }
   if (!*of) return;
   const auto& c = **of;
-  in.cluster = machine_set::facts_of(c);
+  in.cluster = machine_set::facts_of(c, in.now);
   in.budgets = budgets(c);
   in.zones = guard::zones_of(in.budgets, in.now);
   if (!why_no_budgets_.empty()) cannot(in, {PreflightCheck::budget_open}, why_no_budgets_);
@@ -154,6 +155,20 @@ void World::read_cluster(machine_set::PreviewInput& in) {
     note(why + ": what was done lately doesn't count in the windows");
     cannot(in, {PreflightCheck::budget_open}, why);
   }
+}
+
+// Revisions that a set of this name left behind: the operator takes them up with the machines (controllers/machine_set/adoption.hpp).
+void World::add_orphan_revisions(machine_set::PreviewInput& in) {
+  if (in.orphans.empty()) return;
+  auto all = client_.list<ControllerRevision>(in.set->metadata.name_space,
+                                              reconcile::encode_query({{"labelSelector", std::string(api::label::set_uid)}}));
+  if (!all)
+    return note("controllerrevisions.apps can't be listed (" + all.error().message +
+                "): which revision the machines that are taken up have is not seen");
+  std::erase_if(*all, [](const Ref<ControllerRevision>& r) { return r->metadata.controller() != nullptr; });
+  for (auto& r : plan_revisions_of(*in.set, *all))
+    if (std::none_of(in.revisions.begin(), in.revisions.end(), [&](const auto& other) { return other.name == r.name; }))
+      in.revisions.push_back(std::move(r));
 }
 
 void World::read_packages(machine_set::PreviewInput& in) {
@@ -196,7 +211,10 @@ Result<machine_set::PreviewInput> World::input(Ref<api::MachineSet> set, bool ex
       in.machines.push_back(m);
     else
       in.taken_names.push_back(m->metadata.name);
-    if (!mine && m->spec.cluster_name == set->spec.cluster_name) in.others.push_back(m);
+    if (!mine && machine_set::may_be_adopted(*set, *m))
+      in.orphans.push_back(m);
+    else if (!mine && m->spec.cluster_name == set->spec.cluster_name)
+      in.others.push_back(m);
   }
   if (exists) {
     auto recorded_ones = revisions(*set);
@@ -206,6 +224,7 @@ Result<machine_set::PreviewInput> World::input(Ref<api::MachineSet> set, bool ex
       note("controllerrevisions.apps can't be listed (" + recorded_ones.error().message +
            "): that a template was there before is not seen");
   }
+  add_orphan_revisions(in);
   read_cluster(in);
   read_packages(in);
   read_hosts(in);

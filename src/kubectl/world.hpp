@@ -43,6 +43,7 @@ class World {
   // That these pre-flight checks can't be judged here.
   static void cannot(machine_set::PreviewInput& in, std::initializer_list<v1alpha1::PreflightCheck> checks, const std::string& why);
   void read_cluster(machine_set::PreviewInput& in);
+  void add_orphan_revisions(machine_set::PreviewInput& in);
   void read_packages(machine_set::PreviewInput& in);
   void read_hosts(machine_set::PreviewInput& in);
   void note(std::string text);
