@@ -37,12 +37,22 @@ std::string operation_text(const api::Operation& op, WallTime now) {
   return out;
 }
 
+// Why a machine isn't there yet that says nothing of Ready: the first thing that it lacks, in the order in which it comes to have them.
+std::string waits_for(const api::Machine& m) {
+  using namespace api::condition;
+  for (const auto type : {host_claimed, packages_ready, node_ready, agent_alive})
+    if (const auto* c = reconcile::find_condition(m.status.conditions, type); c && c->status != api::ConditionStatus::true_)
+      return ", waits: " + c->reason.str() + (c->message.empty() ? "" : ": " + c->message.str());
+  return m.status.blocked_by ? "" : ", waits: the operator hasn't begun with it";
+}
+
 std::string machine_line(const api::Machine& m, WallTime now) {
   const auto& st = m.status;
   std::string out = m.metadata.name.str() + "  " + std::string(name_of(st.phase));
   if (st.host_ref) out += " on " + st.host_ref->name.str();
-  if (const auto* ready = reconcile::find_condition(st.conditions, api::condition::ready);
-      ready && ready->status != api::ConditionStatus::true_)
+  const auto* ready = reconcile::find_condition(st.conditions, api::condition::ready);
+  if (!ready) return out + waits_for(m);
+  if (ready->status != api::ConditionStatus::true_)
     out += ", not ready for " + age(ready->last_transition_time, now) + ": " + ready->reason.str() +
            (ready->message.empty() ? "" : ": " + ready->message.str());
   return out;
@@ -205,7 +215,7 @@ Tree tree_of_budget(const api::ChangeBudget& budget, const std::string& cluster,
 Tree tree_of(const api::MachineSet& set, const Refs<api::Machine>& machines, const Refs<api::ChangeBudget>& budgets, WallTime now) {
   Tree root{set_line(set)};
   if (set.metadata.deleting()) root.add("is being deleted for " + age(*set.metadata.deletion_timestamp, now));
-  tell_conditions(set.status.conditions, {api::condition::ready, api::condition::stalled}, now, root);
+  tell_conditions(set.status.conditions, {api::condition::ready, api::condition::stalled, api::condition::replica_failure}, now, root);
   tell_rollout(set, now, root);
   tell_machines(machines, now, root);
   const auto cluster = set.metadata.name_space.str() + "/" + set.spec.cluster_name.str();

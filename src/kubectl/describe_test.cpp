@@ -112,6 +112,28 @@ TEST_CASE("a set's tree leads from the rollout to the machine that isn't fine, a
   CHECK_FALSE(has(text, "workers-a"));
 }
 
+TEST_CASE("a machine that comes up says what it waits for, and a set what the API server refuses", "[describe]") {
+  api::Machine fresh;
+  fresh.metadata.name = "workers-d";
+  auto hostless = fresh, held = fresh;
+  hostless.metadata.name = "workers-e";
+  reconcile::set_condition(
+      hostless.status.conditions,
+      {.type = "HostClaimed", .status = api::ConditionStatus::false_, .reason = "NoFreeHost", .message = "no Host is free"}, now);
+  held.metadata.name = "workers-f";
+  held.status.blocked_by =
+      api::BlockedBy{.kind = "ChangeBudget", .name = "default", .reason = "WindowFull", .message = "2 of 2", .since = now};
+  auto set = a_set();
+  reconcile::set_condition(
+      set.status.conditions,
+      {.type = "ReplicaFailure", .status = api::ConditionStatus::true_, .reason = "FailedCreate", .message = "exceeded quota: q"}, now);
+  const auto text = draw(tree_of(set, {ref(fresh), ref(hostless), ref(held)}, {}, now));
+  CHECK(has(text, "workers-d  Pending, waits: the operator hasn't begun with it"));
+  CHECK(has(text, "workers-e  Pending, waits: NoFreeHost: no Host is free"));
+  CHECK(has(text, "held by ChangeBudget default for 0s: WindowFull: 2 of 2"));
+  CHECK(has(text, "ReplicaFailure True for 0s: FailedCreate: exceeded quota: q"));
+}
+
 TEST_CASE("of many machines in trouble the first are told, the rest is counted", "[describe]") {
   Refs<api::Machine> many;
   for (int i = 0; i < 50; ++i)

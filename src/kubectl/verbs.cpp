@@ -24,6 +24,19 @@ Deed annotate(const api::MachineSet& set, std::string_view key, const std::strin
 
 std::string name_of_set(const api::MachineSet& set) { return "machineset/" + set.metadata.name.str(); }
 
+// A word that was carried out is not carried out again: what follows the @ makes a new one of it. Only where it is needed, for an operator
+// before this rule knows no @.
+std::string word(const api::MachineSet& set, const std::string& value, const Text& handled) {
+  if (handled.view().substr(0, handled.view().find('@')) != value) return value;
+  return value + "@" + set.metadata.resource_version.str();
+}
+
+// The annotation says it, and was not carried out yet.
+bool asks(const api::MachineSet& set, std::string_view key, const std::string& value, const Text& handled) {
+  const auto said = set.metadata.annotations.get(key);
+  return said.substr(0, said.find('@')) == value && !(handled == said);
+}
+
 Deed pause(const api::MachineSet& set) {
   if (is_paused_by_annotation(set)) return {What::nothing, name_of_set(set) + " is paused already"};
   if (set.spec.paused.value_or(false)) return {What::nothing, name_of_set(set) + " is paused already, by its spec.paused"};
@@ -66,16 +79,20 @@ Deed promote(const api::MachineSet& set, const std::string& step) {
     return {What::refused, "step " + at + " isn't waiting (" + std::string(reconcile::name_of(rollout.phase)) +
                                "): its machines are on the way. To promote it ahead of time, name it: --step " + at};
   const std::string value = st.update_revision.str() + "/" + at;
-  if (set.metadata.annotations.get(api::annotation::promote) == value)
+  if (asks(set, api::annotation::promote, value, st.handled.promote))
     return {What::nothing, "step " + at + " is promoted already; the operator hasn't taken it up yet"};
-  return annotate(set, api::annotation::promote, quote(value), "step " + at + " of revision " + st.update_revision.str() + " promoted");
+  return annotate(set, api::annotation::promote, quote(word(set, value, st.handled.promote)),
+                  "step " + at + " of revision " + st.update_revision.str() + " promoted");
 }
 
 Deed retry(const api::MachineSet& set) {
   const auto& revision = set.status.update_revision;
-  if (revision.empty() || !rejection(set, revision))
+  const auto* stalled = reconcile::find_condition(set.status.conditions, api::condition::stalled);
+  const bool unclear = stalled && stalled->status == api::ConditionStatus::true_ && stalled->reason == api::reason::analysis_inconclusive;
+  if (revision.empty() || (!rejection(set, revision) && !unclear))
     return {What::nothing, "revision " + revision.str() + " of " + name_of_set(set) + " isn't rejected: there is nothing to retry"};
-  return annotate(set, api::annotation::retry, quote(revision), "revision " + revision.str() + " is tried again");
+  return annotate(set, api::annotation::retry, quote(word(set, revision.str(), set.status.handled.retry)),
+                  "revision " + revision.str() + " is tried again");
 }
 
 Deed abort(const api::MachineSet& set) {
@@ -87,9 +104,9 @@ Deed abort(const api::MachineSet& set) {
     return {What::nothing, "revision " + revision.str() + " is rejected already, since " + reconcile::format_rfc3339(why->time)};
   if (!st.rollout || st.update_revision == st.current_revision)
     return {What::refused, "no rollout of " + name_of_set(set) + " is under way: there is nothing to abort"};
-  if (set.metadata.annotations.get(api::annotation::reject) == revision.view())
+  if (asks(set, api::annotation::reject, revision.str(), st.handled.reject))
     return {What::nothing, "revision " + revision.str() + " is aborted already; the operator hasn't taken it up yet"};
-  return annotate(set, api::annotation::reject, quote(revision),
+  return annotate(set, api::annotation::reject, quote(word(set, revision.str(), st.handled.reject)),
                   "revision " + revision.str() + " aborted: its machines go back to " + st.current_revision.str());
 }
 

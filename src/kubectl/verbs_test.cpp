@@ -127,6 +127,28 @@ TEST_CASE("abort and retry", "[verbs]") {
   CHECK(say(Verb::abort, set).what == What::write);
 }
 
+TEST_CASE("a word that was carried out before is said anew", "[verbs]") {
+  auto set = under_way();
+  rolling_out(set, "WaitingForPromotion");
+  set.status.handled = {.promote = "new/canary", .reject = "new", .retry = "new@3"};
+  CHECK(say(Verb::promote, set).body == precondition + R"(,"annotations":{"endstate.dev/promote":"new/canary@7"}}})");
+  CHECK(say(Verb::abort, set).body == precondition + R"(,"annotations":{"endstate.dev/reject":"new@7"}}})");
+  set.metadata.annotations.set(api::annotation::promote, "new/canary");  // Git has put it back
+  CHECK(say(Verb::promote, set).what == What::write);
+  set.metadata.annotations.set(api::annotation::promote, "new/canary@7");
+  CHECK(say(Verb::promote, set).what == What::nothing);
+  reject(set, "new");
+  CHECK(say(Verb::retry, set).body == precondition + R"(,"annotations":{"endstate.dev/retry":"new@7"}}})");
+}
+
+TEST_CASE("an analysis without a clear answer can be tried again", "[verbs]") {
+  auto set = under_way();
+  CHECK(say(Verb::retry, set).what == What::nothing);
+  reconcile::set_condition(set.status.conditions,
+                           {.type = "Stalled", .status = api::ConditionStatus::true_, .reason = "AnalysisInconclusive"}, {});
+  CHECK(say(Verb::retry, set).body == precondition + R"(,"annotations":{"endstate.dev/retry":"new"}}})");
+}
+
 TEST_CASE("undo puts the very template back, for the very version", "[verbs]") {
   const auto set = under_way();
   const auto deed = say(Verb::undo, set);
