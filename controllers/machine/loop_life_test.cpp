@@ -114,3 +114,68 @@ TEST_CASE("lives that nothing disturbs") { live(1, 0); }
 TEST_CASE("lives under a process that dies after any of its writes") {
   for (std::uint64_t seed = 1; seed <= reconcile::seeds(40); ++seed) live(seed, 350);
 }
+
+namespace {
+
+// A namespace is deleted: the namespace controller takes what is in it in an order of its own, and a Cluster goes when no Machine is left
+// (controllers/cluster/).
+void end(std::uint64_t seed) {
+  INFO("seed " << seed);
+  TestWorld w(seed);
+  w.patch(resource_of<api::Cluster>, "default", "c", "", R"({"metadata":{"finalizers":["endstate.dev/cluster"]}})");
+  w.package("k-1");
+  w.package("k-2", "Drain");
+  for (int i = 0; i < 4; ++i) w.host("h" + std::to_string(i), "r" + std::to_string(i));
+  for (const char* name : {"a", "b", "c"}) w.machine(name, "k-1", "rev1");
+  const auto some_steps = [&](std::uint64_t most) {
+    for (std::uint64_t i = w.world.random() % most; i > 0; --i) w.step();
+  };
+  some_steps(12);  // perhaps one is being made still, or under way to another revision
+  w.want("b", "k-2", "rev2");
+  some_steps(6);
+  const bool silent = seed % 3 == 0;
+  if (silent) w.hosts_state["h1"].alive = false;
+  struct Doomed {
+    const reconcile::Resource* resource;
+    std::string name;
+  };
+  std::vector<Doomed> doomed{{&resource_of<api::Cluster>, "c"}};
+  for (const char* name : {"a", "b", "c"}) doomed.push_back({&resource_of<api::Machine>, name});
+  for (int i = 0; i < 4; ++i) doomed.push_back({&resource_of<api::Host>, "h" + std::to_string(i)});
+  w.deaths_per_mille = seed % 2 ? 200 : 0;
+  while (!doomed.empty()) {
+    const auto at = static_cast<std::ptrdiff_t>(w.world.random() % doomed.size());
+    w.must({.verb = reconcile::Verb::remove,
+            .resource = doomed[static_cast<std::size_t>(at)].resource,
+            .name_space = "default",
+            .name = doomed[static_cast<std::size_t>(at)].name});
+    doomed.erase(doomed.begin() + at);
+    some_steps(3);
+  }
+  w.guard_error = reconcile::Error{reconcile::Code::unavailable, "the account went first"};
+  some_steps(4);
+  w.guard_error.reset();
+  const auto machines = [&] { return w.view.list<api::Machine>("").size(); };
+  REQUIRE(w.settle(
+      [&] {
+        for (const auto& m : w.view.list<api::Machine>("")) {
+          const bool says = m->status.phase == api::MachinePhase::deleting || m->status.phase == api::MachinePhase::draining;
+          if (!says && m->metadata.deleting() && w.world.wall() - *m->metadata.deletion_timestamp > std::chrono::seconds(20)) return true;
+        }
+        return machines() == 0;
+      },
+      700));
+  CHECK(machines() == 0);  // and each said meanwhile that it is being deleted
+  CHECK(w.view.list<api::Host>("").empty());
+  CHECK(w.view.list<Node>("").empty());
+  for (const auto& a : w.view.list<api::HostAssignment>("")) {
+    CHECK(a->spec.state == api::AssignmentState::released);
+    CHECK(silent);  // one that nobody hears: the order to undo it stays
+  }
+}
+
+}  // namespace
+
+TEST_CASE("a namespace is deleted in any order, and everything in it ends") {
+  for (std::uint64_t seed = 1; seed <= reconcile::seeds(20); ++seed) end(seed);
+}
