@@ -32,7 +32,7 @@ complain_each "only reads, and names a verb that writes" < <(grep -lE 'Verb::(cr
 # Sums of stored times in the plans of machines and sets. Not the preview, which plays a world of its own, nor the pool, which knows no stored ones.
 sum='\bnow_?(\.wall)? *-[^>]|(_time|_timestamp|deadline)\b *[-+] |- [*a-z_.>()-]*(_time|_timestamp|deadline)\b|\bnow\b *[<>]=? [^;]*\+'
 # What may: by our own clock alone, sight itself, the clock's own inputs, what is only told, and what can't be seen and has no other clock.
-may='s\.now\.wall - \(s\.now\.mono|given\.now\.wall - \(given\.now\.mono|s\.now\.wall - in\.sight\.since|sight_settle - \(now - std::min\(in\.sight\.since|s\.now\.mono - '
+may='s\.now\.wall - in\.sight\.since|sight_settle - \(now - std::min\(in\.sight\.since|s\.now\.mono - '
 may+='|in\.now\.mono|left\(op\.start_time, op\.deadline - op\.start_time\)|since \+ abandon_after|deletion_timestamp \+ abandon_after|\.deadline = '
 may+='|op\.deadline \+= (elapsed\(|drain_timeout\()'
 may+='|change->start_time > ask_editor_for|\.duration = last\.end_time - last\.start_time|pause = s_\.now - paused->last_transition_time'

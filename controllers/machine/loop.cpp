@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "apis/v1alpha1/agent_lease.hpp"
+#include "controllers/common/cluster_sight.hpp"
 #include "controllers/common/indexes.hpp"
 #include "controllers/common/machine_state.hpp"
 #include "reconcile/json/decode.hpp"
@@ -71,20 +72,10 @@ void read_config_maps(const Snapshot& s, Input& in) {
     in.external.push_back({maps[max_config_maps]->metadata.name, fail(Code::invalid, "more than 16 condition ConfigMaps for one machine")});
 }
 
-WallTime wall_of(const Snapshot& s, reconcile::MonoTime then) {
-  return std::chrono::floor<std::chrono::microseconds>(s.now.wall - (s.now.mono - std::min(then, s.now.mono)));
-}
-
-// A connection that doesn't answer is out of sight, whatever its watches still believe.
 void read_sight(const Snapshot& s, Input& in) {
   if (!in.cluster) return;
   in.connection = connection_of(*in.cluster);
-  in.sight = s.view.sight(in.connection);
-  const auto state = s.connection(in.connection);
-  if (state.known && state.reachable == ConditionStatus::false_) {
-    if (in.sight.seen) in.sight = {.seen = false, .since = wall_of(s, state.since), .why = {}};
-    if (!state.message.empty()) in.sight.why = state.message;
-  }
+  in.sight = cluster_sight(s, in.connection);
   in.gaps = blind_gaps(*in.cluster, in.sight, s.now.wall);
   if (in.sight.seen) return;
   in.blind_message = "Cluster " + in.cluster->metadata.name.str() +

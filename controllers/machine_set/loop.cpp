@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "apis/v1alpha1/packages.hpp"
+#include "controllers/common/cluster_sight.hpp"
 #include "controllers/common/indexes.hpp"
 #include "controllers/common/machine_state.hpp"
 #include "controllers/machine_set/adoption.hpp"
@@ -71,15 +72,7 @@ void read_cluster(const reconcile::Snapshot& given, Snapshot& s) {
   const auto cluster = given.view.get<api::Cluster>("", s.set->metadata.name_space, s.set->spec.cluster_name);
   if (!cluster) return;
   const auto connection = connection_of(*cluster);
-  auto sight = given.view.sight(connection);
-  if (!connection.empty() && given.connection) {
-    const auto state = given.connection(connection);
-    if (state.known && state.reachable == api::ConditionStatus::false_ && sight.seen)
-      sight = {.seen = false,
-               .since = std::chrono::floor<std::chrono::microseconds>(given.now.wall - (given.now.mono - state.since)),
-               .why = state.message};
-  }
-  s.cluster = facts_of(*cluster, sight, s.now);
+  s.cluster = facts_of(*cluster, cluster_sight(given, connection), s.now);
 }
 
 // ---- what a step's analysis reads ----
