@@ -6,20 +6,22 @@
 namespace endstate::machine {
 namespace {
 
+// By what we recorded, never by what stands on the Node: its kubelet may write there what it likes. That it isn't ours is believed all the
+// same, where nothing is recorded yet.
 NodeIs whose(const Pass& p) {
   const Node* node = p.in.node.get();
   if (!node) return NodeIs::absent;
-  const auto& notes = node->metadata.annotations;
-  if (notes.has(api::annotation::machine_uid))
-    return notes.get(api::annotation::machine_uid) == p.machine.metadata.uid.view() ? NodeIs::ours : NodeIs::foreign;
+  const auto& meta = node->metadata;
+  const auto& known = p.machine.status.node_ref;
+  if (known && known->uid == meta.uid) return NodeIs::ours;
   if (!p.machine.spec.provider_id.empty() && !(node->spec.provider_id == p.machine.spec.provider_id)) return NodeIs::foreign;
-  if (notes.get(api::annotation::adopt) == "true") return NodeIs::ours;
-  // Our kubelets register with endstate.dev/not-ready, and after the assignment; a node that does neither was there
-  // before.
-  if (has_taint(*node, api::taint::not_ready)) return NodeIs::ours;
+  if (p.machine.metadata.annotations.get(api::annotation::adopt_node) == meta.uid.view()) return NodeIs::ours;
+  const auto& notes = meta.annotations;
+  if (notes.has(api::annotation::machine_uid) && !(notes.get(api::annotation::machine_uid) == p.machine.metadata.uid.view()))
+    return NodeIs::foreign;
+  // The kubelet's own, registered when the host had been told to be this machine; one that was there before is another's.
   const auto& assigned = p.assignment ? p.assignment->metadata.creation_timestamp : std::nullopt;
-  const bool before = assigned && node->metadata.creation_timestamp && *node->metadata.creation_timestamp < *assigned;
-  return before ? NodeIs::foreign : NodeIs::ours;
+  return assigned && meta.creation_timestamp && *meta.creation_timestamp >= *assigned ? NodeIs::ours : NodeIs::foreign;
 }
 
 const api::PackageReport* report_of(const api::HostAssignment& a, const Text& slot) {
@@ -76,8 +78,9 @@ void assess(Pass& p) {
   const auto* a = p.in.assignment.get();
   if (a && a->spec.machine_uid == p.machine.metadata.uid) p.assignment = a;
   p.node_is = whose(p);
-  p.in_service = was_in_service(p.machine) ||
-                 (p.in.node && p.in.node->metadata.annotations.get(api::annotation::machine_uid) == p.machine.metadata.uid.view());
+  // It was opened, though the status doesn't say so yet.
+  const bool marked = p.in.node && p.in.node->metadata.annotations.get(api::annotation::machine_uid) == p.machine.metadata.uid.view();
+  p.in_service = was_in_service(p.machine) || (p.node_is == NodeIs::ours && marked);
   for (const Package& package : p.in.packages)
     if (!package.version) {
       p.resolved = false;

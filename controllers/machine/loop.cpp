@@ -6,6 +6,8 @@
 #include "controllers/common/cluster_sight.hpp"
 #include "controllers/common/indexes.hpp"
 #include "controllers/common/machine_state.hpp"
+#include "controllers/machine/pass.hpp"
+#include "controllers/machine/refusals.hpp"
 #include "reconcile/json/decode.hpp"
 #include "reconcile/json/yaml.hpp"
 
@@ -122,7 +124,8 @@ void read_node(const Snapshot& s, Input& in) {
   if (in.node && in.node->metadata.annotations.has(api::annotation::owned)) {
     reconcile::Pool pool;
     // Unreadable (somebody edited it): as if nothing were ours, so that nothing of others is taken off.
-    if (auto owned = decode<OwnedOnNode>(in.node->metadata.annotations.get(api::annotation::owned), pool)) in.owned = std::move(*owned);
+    auto owned = decode<api::OwnedNodeParts>(in.node->metadata.annotations.get(api::annotation::owned), pool);
+    if (owned) in.owned_before = std::move(*owned);
   }
   const Text host_uid = in.host ? in.host->metadata.uid : in.assignment ? in.assignment->metadata.name : Text();
   if (host_uid.empty()) return;
@@ -146,23 +149,40 @@ void read_gate_pods(const Snapshot& s, Input& in) {
   }
 }
 
-void read_pods(const Snapshot& s, Input& in) {
-  const auto fact = s.memory.facts.find(pods_query);
-  if (fact == s.memory.facts.end() || s.now.mono - fact->second.at > std::chrono::seconds(10)) return;
-  PodsFact pods;
-  if (!fact->second.body) {
-    pods.pods = fail(fact->second.body.error());
-  } else {
-    reconcile::Pool pool;
-    auto list = decode<reconcile::PodList>(*fact->second.body, pool);
-    if (list) {
-      pods.complete = list->metadata.continue_.empty();
-      pods.pods = std::move(list->items);
-    } else {
-      pods.pods = fail(list.error());
-    }
+// What was listed for the drain, if that is not long ago.
+template <class T>
+Listed<T> listed(const Snapshot& s, std::string_view query) {
+  const auto fact = s.memory.facts.find(query);
+  if (fact == s.memory.facts.end() || s.now.mono - fact->second.at > std::chrono::seconds(10)) return std::nullopt;
+  if (!fact->second.body) return Result<std::vector<Ref<T>>>(fail(fact->second.body.error()));
+  std::vector<Ref<T>> out;
+  for (const auto& item : fact->second.items) out.push_back(std::static_pointer_cast<const T>(item));
+  return Result<std::vector<Ref<T>>>(std::move(out));
+}
+
+std::optional<Result<AttachedTo>> read_node_volumes(const Snapshot& s) {
+  const auto fact = s.memory.facts.find(node_volumes_query);
+  if (fact == s.memory.facts.end() || s.now.mono - fact->second.at > std::chrono::seconds(10)) return std::nullopt;
+  if (!fact->second.body) return Result<AttachedTo>(fail(fact->second.body.error()));
+  reconcile::Pool pool;
+  return decode<AttachedTo>(*fact->second.body, pool);
+}
+
+void read_drain(const Snapshot& s, Input& in) {
+  const auto& op = in.machine->status.operation;
+  if (!op) return;
+  in.pods = listed<DrainPod>(s, pods_query);
+  in.pods_now = listed<DrainPod>(s, pods_now_query);
+  in.volumes = listed<Attachment>(s, volumes_query);
+  if (in.volumes && *in.volumes)
+    std::erase_if(**in.volumes, [&](const auto& a) { return !in.node || !(a->spec.node_name == in.node->metadata.name); });
+  in.node_volumes = read_node_volumes(s);
+  const std::string marks = comeback_mark(op->id, {});
+  const auto begin = marks.substr(0, marks.size() - 1);  // without the controller: "<operation>/"
+  for (auto it = s.memory.done.lower_bound(begin); it != s.memory.done.end() && it->first.starts_with(begin); ++it) {
+    const auto rest = std::string_view(it->first).substr(begin.size());
+    ++in.evicted_again[Text(rest.substr(0, rest.find('/')))];
   }
-  in.pods = std::move(pods);
 }
 
 void read_packages(const Snapshot& s, Input& in) {
@@ -260,6 +280,25 @@ void MachineLoop::choose_host(const Snapshot& s, Input& in) const {
     in.candidate = s.view.get<api::Host>("", name_space, name);
 }
 
+// What was refused isn't asked for again at once, however often the machine is looked at.
+void MachineLoop::read_refusals(const Snapshot& s, Input& in) const {
+  const Key key = in.machine->metadata.key();
+  const bool fresh =
+      std::any_of(s.memory.failures.begin(), s.memory.failures.end(), [](const auto& f) { return f.resource && is_refusal(f.error); });
+  if (!fresh && (!in.machine->status.blocked_by || !refusals_.count(key))) {
+    refusals_.erase(key);
+    return;
+  }
+  auto& last = refusals_[key];
+  for (const auto& f : s.memory.failures) {
+    if (!f.resource || !is_refusal(f.error)) continue;
+    if (f.resource->plural == "nodes") last.node = s.now.mono;
+    if (f.resource->plural == "pods") last.eviction = s.now.mono;
+  }
+  if (last.node) in.node_refused = s.now.mono - *last.node;
+  if (last.eviction) in.eviction_refused = s.now.mono - *last.eviction;
+}
+
 ClusterHealth MachineLoop::health_of(const Snapshot& s, const api::Machine& machine) const {
   const std::string cluster = path(machine.metadata.name_space, machine.spec.cluster_name);
   Health& h = health_[cluster];
@@ -278,7 +317,10 @@ std::function<Plan()> MachineLoop::observe(const Snapshot& s, const Key& key) co
   Input in;
   in.now = s.now;
   in.machine = s.view.get<api::Machine>("", key.name_space, key.name);
-  if (!in.machine) return observe_remains(s, key);
+  if (!in.machine) {
+    refusals_.erase(key);
+    return observe_remains(s, key);
+  }
   in.cluster = s.view.get<api::Cluster>("", key.name_space, in.machine->spec.cluster_name);
   if (const auto* owner = in.machine->metadata.controller(); owner && owner->kind == "MachineSet") {
     in.set = s.view.get<api::MachineSet>("", key.name_space, owner->name);
@@ -290,7 +332,7 @@ std::function<Plan()> MachineLoop::observe(const Snapshot& s, const Key& key) co
   read_packages(s, in);
   read_config_maps(s, in);
   read_gate_pods(s, in);
-  read_pods(s, in);
+  read_drain(s, in);
   // One that the guard has just refused keeps no host from others.
   const bool waits = s.memory.refused && s.now.mono < s.memory.refused_at + s.memory.refused->retry_after;
   if (!in.host && !in.machine->metadata.deleting() && in.cluster && in.sight.seen && (!waits || in.former_host)) choose_host(s, in);
@@ -300,6 +342,7 @@ std::function<Plan()> MachineLoop::observe(const Snapshot& s, const Key& key) co
   if (was_in_service(*in.machine) && !is_available(*in.machine)) in.health = health_of(s, *in.machine);
   if (in.cluster) read_remains(s, key, *in.cluster, in.machine->metadata.uid, in.remains);
   in.failures = s.memory.failures;
+  read_refusals(s, in);
   in.refused = s.memory.refused;
   in.refused_at = s.memory.refused_at;
   return [in = std::move(in)] { return plan(in); };

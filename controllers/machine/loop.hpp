@@ -27,6 +27,12 @@ class MachineLoop final : public reconcile::Loop {
   mutable std::map<std::string, HostPool, std::less<>> pools_;  // by namespace
   mutable std::map<std::string, Health, std::less<>> health_;   // by "<namespace>/<cluster>"
 
+  struct Refusals {
+    std::optional<reconcile::MonoTime> node, eviction;
+  };
+  mutable std::map<reconcile::Key, Refusals> refusals_;  // when the API server said no last; while the Machine's status says so
+
+  void read_refusals(const reconcile::Snapshot& snapshot, Input& in) const;
   void choose_host(const reconcile::Snapshot& snapshot, Input& in) const;
   ClusterHealth health_of(const reconcile::Snapshot& snapshot, const api::Machine& machine) const;
   std::function<reconcile::Plan()> observe_remains(const reconcile::Snapshot& snapshot, const reconcile::Key& key) const;

@@ -32,15 +32,24 @@ bool has(const std::string& text, std::string_view part) { return text.find(part
 
 }  // namespace
 
-TEST_CASE("a machine comes up in four writes, and the status is written once") {
+TEST_CASE("a machine comes up in four writes, and the status is written once; what it sets on its Node is recorded first") {
   TestWorld w;
   w.package("k-1");
   w.host("h1");
   w.machine("m1", "k-1", "rev1", R"(,"labels":{"zone":"a"},"taints":[{"key":"gpu","value":"yes","effect":"NoSchedule"}])");
-  REQUIRE(w.settle([&] { return w.running("m1", "rev1"); }, 4));
-  CHECK(w.writes == 4);
+  REQUIRE(w.settle([&] { return w.running("m1", "rev1"); }, 5));
   CHECK(w.write_kinds ==
-        std::map<std::string, int>{{"patch hosts", 1}, {"create hostassignments", 1}, {"patch nodes", 1}, {"apply machines/status", 1}});
+        std::map<std::string, int>{{"patch hosts", 1}, {"create hostassignments", 1}, {"patch nodes", 1}, {"apply machines/status", 2}});
+  {
+    TestWorld plain;
+    plain.package("k-1");
+    plain.host("h1");
+    plain.machine("m1", "k-1", "rev1");
+    REQUIRE(plain.settle([&] { return plain.running("m1", "rev1"); }, 4));
+    CHECK(plain.write_kinds ==
+          std::map<std::string, int>{{"patch hosts", 1}, {"create hostassignments", 1}, {"patch nodes", 1}, {"apply machines/status", 1}});
+    CHECK_FALSE(plain.m("m1")->status.owned);
+  }
   const auto node = w.node_of("m1");
   REQUIRE(node->spec.taints.size() == 1);
   CHECK(node->spec.taints[0].key == "gpu");
@@ -686,20 +695,23 @@ TEST_CASE("a Node that was joined by hand waits for its owner's word, and then s
   w.machine("m9", "k-1", "rev1");
   for (int i = 0; i < 8; ++i) w.step();
   CHECK(w.condition("m9", "NodeReady") == "False/NodeNameTaken");
-  CHECK(has(find_condition(w.m("m9")->status.conditions, "NodeReady")->message.str(), "endstate.dev/adopt=true"));
-  w.patch(resource_of<Node>, "", "h9", "", R"({"metadata":{"annotations":{"endstate.dev/adopt":"true"}}})");
+  const std::string uid = before->metadata.uid.str();
+  CHECK(has(find_condition(w.m("m9")->status.conditions, "NodeReady")->message.str(), "endstate.dev/adopt-node=" + uid));
+  w.annotate("m9", "endstate.dev/adopt-node", "\"another\"");  // the word is for one Node only
+  for (int i = 0; i < 3; ++i) w.step();
+  CHECK(w.condition("m9", "NodeReady") == "False/NodeNameTaken");
+  w.annotate("m9", "endstate.dev/adopt-node", reconcile::quote(uid));
   REQUIRE(w.settle([&] { return w.running("m9", "rev1"); }, 10));
   const auto after = w.get<Node>("h9");
   CHECK(after->metadata.uid == before->metadata.uid);
   CHECK(after->metadata.labels.get("theirs") == "x");
   CHECK(after->spec.taints.empty());
   CHECK(w.get<Pod>("p1"));
-  CHECK(w.write_kinds["create pods"] == 0);  // no eviction
-
-  // The word is no way to another's node.
-  w.patch(resource_of<Node>, "", "h9", "", R"({"metadata":{"annotations":{"endstate.dev/machine-uid":"other"}}})");
+  CHECK(w.write_kinds["create pods"] == 0);                        // no eviction
+  CHECK(w.m("m9")->status.node_ref->uid == before->metadata.uid);  // recorded: from here on the word is needed no more
+  w.annotate("m9", "endstate.dev/adopt-node", "null");
   for (int i = 0; i < 3; ++i) w.step();
-  CHECK(w.condition("m9", "NodeReady") == "False/NodeNameTaken");
+  CHECK(w.running("m9", "rev1"));
 }
 
 TEST_CASE_METHOD(Ready, "a Node of somebody else is left alone") {

@@ -1,6 +1,7 @@
 // The world of testing.hpp.
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
 
 #include "apis/v1alpha1/agent_lease.hpp"
 #include "apis/v1alpha1/prefetch.hpp"
@@ -238,6 +239,7 @@ bool TestWorld::write(const Action& a, Process& process) {
   ++write_kinds[std::string(verb_name(a.verb)) + " " + std::string(a.kind->resource->plural) +
                 (a.subresource.empty() ? "" : "/" + a.subresource.str())];
   if (after_write) after_write();
+  if (done && !a.mark.empty()) process.memory.done[a.mark] = world.now();
   const bool fine = done || (a.verb == Verb::create && a.tolerate_exists && done.error().code == reconcile::Code::exists) ||
                     (a.verb == Verb::remove && done.error().code == reconcile::Code::not_found);
   if (!fine)
@@ -311,11 +313,29 @@ bool TestWorld::pass(const std::string& name, int die_after) {
             process);
     process.differs_since.reset();
   }
-  for (const auto& q : last_plan.queries)
-    process.memory.facts.insert_or_assign(
-        q.id, reconcile::Fact{now.mono, api_server.request({.verb = Verb::list, .resource = q.resource, .query = q.query})});
+  for (const auto& q : last_plan.queries) process.memory.facts.insert_or_assign(q.id, answer(q));
   for (const auto& e : last_plan.events) events.push_back(e.reason.str() + ": " + e.note.str());
   return true;
+}
+
+// As reconcile/run/facts.cpp: items are decoded one by one, and their text is dropped.
+reconcile::Fact TestWorld::answer(const reconcile::Query& q) {
+  ++asked[q.id];
+  reconcile::Fact fact{.at = world.now(), .time = world.wall()};
+  if (const auto error = query_errors.find(q.id); error != query_errors.end()) {
+    fact.body = reconcile::fail(error->second);
+    return fact;
+  }
+  if (stale_pods && q.query.ends_with("resourceVersion=0")) return fact;
+  auto text =
+      api_server.request({.verb = q.name.empty() ? Verb::list : Verb::get, .resource = q.resource, .name = q.name, .query = q.query});
+  if (!text || !q.items) {
+    fact.body = std::move(text);
+    return fact;
+  }
+  const auto list = nlohmann::json::parse(*text);
+  for (const auto& item : list.at("items")) fact.items.push_back(view.read(*q.items, item.dump()));
+  return fact;
 }
 
 void TestWorld::step(std::chrono::seconds by) {

@@ -116,20 +116,34 @@ void plan_assign(Pass& p);  //   the host has no assignment yet
 bool plan_update(Pass& p);  // plan_update.cpp: true if an update is under way or begins
 bool prefetched(Pass& p);   // plan_prefetch.cpp: the host has the artifacts of what is wanted, or is waited for no longer
 void end_operation(Pass& p, const api::Operation& op, api::OperationResult result, std::string_view why, std::string_view message);
+bool is_late_for_node(const Pass& p, const api::Operation& op);  //   the deadline is over, and the Node isn't what is wanted
+void fail_for_node(Pass& p, const api::Operation& op);
 void plan_settle(Pass& p);                                    // plan_settle.cpp: nothing is under way: open, close, finish a creation
 void plan_delete(Pass& p);                                    // plan_delete.cpp
 void say_deleting(Pass& p, std::string_view waits_for = {});  //   its phase and condition, whatever it waits for
 bool is_drain_skipped(const Pass& p);                         // an annotation says so
 bool drain(Pass& p, const api::Operation& op);                // plan_drain.cpp: true when nothing is left to wait for
+std::string comeback_mark(std::string_view operation, std::string_view controller);  //   begins the marks of evictions of what came back
+bool volumes_detached(Pass& p);                               // plan_volumes.cpp: the same, after the drain
 void isolate(Pass& p, std::uint8_t stage);                    //   guarded
 bool has_taint(const Node& node, std::string_view key);
 bool isolated_by_us(const Node& node);
 bool isolated_by_other(const Node& node);
-bool is_open(const Pass& p);  // plan_node.cpp: none of our taints, and what the spec wants of labels and taints is there
-bool open_node(Pass& p);      //   true: it is open; else the patch that opens it is in the plan
-void close_node(Pass& p);     //   guarded
-void finish_status(Pass& p);  // plan_status.cpp: Ready, Reconciling, Stalled, packages
-std::chrono::milliseconds settle_for(const Pass& p);  //   how long a changed status must stand before it is written
+bool is_open(const Pass& p);  // plan_node.cpp: ours, marked as this machine's, and none of our taints
+// What is wanted of the Node is put there by and by; what the API server refuses is shown. True: pods may come.
+bool keep_node(Pass& p);
+// The same, and all of it must stand: true when it does. For what ends by that.
+bool complete_node(Pass& p);
+void close_node(Pass& p);  //   guarded
+bool node_waits(Pass& p);  //   the API server refused a write of the Node lately: shown, and tried again later
+// Why what is wanted doesn't stand on the Node, if that is known: the API server's word, or another's taint. After complete_node().
+const api::BlockedBy* node_trouble(const Pass& p);
+api::OwnedNodeParts owned_parts(const Pass& p);  // node_owned.cpp: what is ours there, as it is recorded
+bool record_owned(Pass& p);                      //   into the draft; true: the stored one says the same
+const api::NodeTaint* wanted_taint(const Pass& p, std::string_view key, std::string_view effect);
+std::vector<const reconcile::Taint*> contested_taints(const Pass& p);  //   of the Node: wanted with another value, and not ours
+void finish_status(Pass& p);                                           // plan_status.cpp: Ready, Reconciling, Stalled, packages
+std::chrono::milliseconds settle_for(const Pass& p);                   //   how long a changed status must stand before it is written
 
 inline constexpr std::string_view isolated_value = "machine";  // value of our endstate.dev/isolated: who closed it
 

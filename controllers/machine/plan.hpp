@@ -6,7 +6,7 @@
 //   Running       open for pods; closed when a gate turns False    plan_settle
 //   Running       a change that drains: artifacts are fetched first plan_prefetch
 //   Updating      lock, drain if needed, assign, wait, reopen      plan_update
-//   Draining      isolated; pods leave by eviction                 plan_drain
+//   Draining      isolated; pods leave by eviction                 plan_drain, plan_volumes
 //   Deleting      lock, drain, release, wipe, free the Host        plan_delete
 //   Failed        a package or a deadline failed; it says which
 //
@@ -15,6 +15,7 @@
 // (Machine.status.operation). What is created isn't in service: there the claim of the Host is the lock.
 #pragma once
 #include <chrono>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -23,6 +24,7 @@
 #include "apis/v1alpha1/machine.hpp"
 #include "apis/v1alpha1/machine_set.hpp"
 #include "controllers/common/elapsed.hpp"
+#include "controllers/machine/drain_facts.hpp"
 #include "controllers/machine/gate_pod.hpp"
 #include "reconcile/kube/core.hpp"
 #include "reconcile/run/loop.hpp"
@@ -49,25 +51,6 @@ inline constexpr std::chrono::seconds link_settle{30};  // the same, of a machin
 inline constexpr std::size_t evictions_a_pass = 50;
 inline constexpr std::size_t max_conditions = 64;  // CRD bound
 
-// What endstate set on a Node beside its own marks, so that it can be taken off again and nothing else is (annotation endstate.dev/owned).
-struct OwnedTaint {
-  Text key, effect;
-  friend bool operator==(const OwnedTaint&, const OwnedTaint&) = default;
-};
-consteval auto describe(const OwnedTaint*) {
-  return reconcile::object("A taint of ours.", reconcile::field<&OwnedTaint::key>("key", "Its key."),
-                           reconcile::field<&OwnedTaint::effect>("effect", "Its effect."));
-}
-struct OwnedOnNode {
-  std::vector<Text> labels;
-  std::vector<OwnedTaint> taints;
-  friend bool operator==(const OwnedOnNode&, const OwnedOnNode&) = default;
-};
-consteval auto describe(const OwnedOnNode*) {
-  return reconcile::object("Labels and taints of ours.", reconcile::field<&OwnedOnNode::labels>("labels", "Keys of labels."),
-                           reconcile::field<&OwnedOnNode::taints>("taints", "Taints."));
-}
-
 struct Package {  // a slot of the spec, looked up
   Text slot, name;
   Ref<api::MachinePackageVersion> version;  // null: there is none of that name
@@ -76,10 +59,8 @@ struct ExternalConditions {  // a condition ConfigMap, parsed
   Text config_map;
   Result<std::vector<Condition>> conditions = std::vector<Condition>();
 };
-struct PodsFact {
-  Result<std::vector<Pod>> pods = std::vector<Pod>();
-  bool complete = true;  // false: there are more than were listed
-};
+template <class T>
+using Listed = std::optional<Result<std::vector<Ref<T>>>>;  // the answer to a list; nullopt: none yet, or an old one
 struct ClusterHealth {  // of the machines of the cluster that were in service once and nothing is being done to
   std::size_t in_service = 0, ill = 0;
 };
@@ -115,7 +96,7 @@ struct Input {
   std::string no_candidate;             // why there is none
   Ref<api::HostAssignment> assignment;  // named by the Host's uid, whoever it is for; without a Host: found by the machine's uid
   Ref<Node> node;                       // named like the Host
-  std::optional<OwnedOnNode> owned;     // its annotation, decoded
+  std::optional<api::OwnedNodeParts> owned_before;  // of an older version, which kept it at the Node: its annotation, decoded
   // Since its Lease changed, or since the cluster can be seen again; nullopt: no Lease. And how long its word lasts: three renewals.
   std::optional<std::chrono::nanoseconds> agent_silence;
   std::chrono::seconds agent_lasts = agent_fresh;
@@ -123,16 +104,21 @@ struct Input {
   std::vector<Package> packages;  // of spec.packages, in order
   std::vector<ExternalConditions> external;
   std::vector<Ref<GatePod>> gate_pods;  // on its Node, while their watch is fresh
-  std::optional<PodsFact> pods;         // answer to the query `pods_query`
+  // Of its Node, for a drain (drain_facts.hpp): its pods as the API server's memory has them, and as they are stored; the volumes that are
+  // attached to it; how many pods of one controller (by its uid) came to it during this drain and were evicted again.
+  Listed<DrainPod> pods, pods_now;
+  Listed<Attachment> volumes;
+  std::optional<Result<AttachedTo>> node_volumes;  // where the cluster has too many to list them
+  std::map<Text, std::size_t> evicted_again;
   ClusterHealth health;
   std::vector<Remains> remains;  // of an earlier Machine of its name: sets use names again
 
   std::vector<reconcile::Outcome> failures;  // of the last pass
+  // How long ago the API server said no to a write of the Node, to an eviction; nullopt: not lately, or by an earlier process.
+  std::optional<std::chrono::nanoseconds> node_refused, eviction_refused;
   std::optional<reconcile::Refused> refused;
   reconcile::MonoTime refused_at{};
 };
-
-inline constexpr std::string_view pods_query = "pods";  // Query::id
 
 reconcile::Plan plan(const Input& in);
 

@@ -189,6 +189,7 @@ void undo(Pass& p) {
       return;
     }
     if (held_by_hook(p, api::annotation::pre_terminate_hook_prefix)) return p.again(reopen_wait);
+    if (!volumes_detached(p)) return;
   }
   wait_for_wipe(p);
 }

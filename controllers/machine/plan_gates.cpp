@@ -176,9 +176,11 @@ Gate node_gate(const Pass& p) {
   }
   if (p.node_is == NodeIs::foreign) {
     g.reason = reason::node_name_taken;
-    g.message = "Node " + p.in.node->metadata.name.str() +
-                " exists and belongs to another: delete it, give the machine another host, or hand it over (annotate it with "
-                "endstate.dev/adopt=true)";
+    g.message =
+        "Node " + p.in.node->metadata.name.str() +
+        " exists and belongs to another: delete it, give the machine another host, or have it taken over (annotate the Machine with "
+        "endstate.dev/adopt-node=" +
+        p.in.node->metadata.uid.str() + ")";
     return g;
   }
   g.status = ConditionStatus::unknown;

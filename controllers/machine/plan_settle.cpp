@@ -37,24 +37,26 @@ void create(Pass& p) {
   const bool failed_before = last && last->id == op.id && is_bad_end(last);
   p.status.phase = p.packages.ready ? api::MachinePhase::joining : api::MachinePhase::provisioning;
   p.status.operation = op;
-  if (p.gates_status == ConditionStatus::true_) {
-    if (!open_node(p)) return;
+  const bool good = p.gates_status == ConditionStatus::true_;
+  if (good && complete_node(p)) {
     end_operation(p, op, api::OperationResult::succeeded, failed_before ? reason::recovered : reason::succeeded, {});
     p.status.node_ref = {p.in.node->metadata.name, p.in.node->metadata.uid};
     p.status.phase = api::MachinePhase::running;
     return;
   }
   const auto left = p.left(op);
-  const bool late = left <= left.zero();
+  const bool late = good ? is_late_for_node(p, op) : left <= left.zero();
   if (!p.packages.failed.empty() || late) {
-    if (!failed_before)
+    if (!failed_before && good)
+      fail_for_node(p, op);
+    else if (!failed_before)
       end_operation(p, op, p.silent() && late ? api::OperationResult::lost : api::OperationResult::failed,
                     late ? reason::machine_timed_out : reason::package_failed, p.worst().type.str() + ": " + p.worst().message.str());
     p.status.operation.reset();
     p.status.phase = api::MachinePhase::failed;
     return;
   }
-  p.again(left);
+  if (left > left.zero()) p.again(left);
 }
 
 bool is_suspect(const ClusterHealth& h) { return h.ill >= 3 && h.ill * 3 > h.in_service; }
@@ -108,7 +110,8 @@ void serve(Pass& p) {
   auto& last = p.status.last_operation;
   const bool troubled = is_bad_end(last) && p.assignment && last->revision == p.assignment->spec.revision;
   if (p.gates_status == ConditionStatus::true_) {
-    if (open_node(p)) {
+    // What failed has recovered only when all that it should be stands.
+    if (troubled ? complete_node(p) : keep_node(p)) {
       p.status.node_ref = {p.in.node->metadata.name, p.in.node->metadata.uid};
       if (troubled) {
         last->result = api::OperationResult::succeeded;
@@ -117,6 +120,8 @@ void serve(Pass& p) {
         last->end_time = p.now;
       }
       copy_to_host(p);
+    } else if (troubled) {
+      p.status.phase = api::MachinePhase::failed;
     }
     return;
   }

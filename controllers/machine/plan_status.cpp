@@ -193,9 +193,9 @@ std::chrono::milliseconds settle(const api::MachineStatus& before, const api::Ma
   const bool step = before.phase != after.phase && !(is_early(before.phase) && is_early(after.phase));
   const auto turned = [&](std::string_view type) { return status_of(before, type) != status_of(after, type); };
   if (step || lock_of(before) != lock_of(after) || before.last_operation != after.last_operation || before.revision != after.revision ||
-      before.restarts != after.restarts || before.node_ref != after.node_ref || turned(api::condition::ready) ||
-      turned(api::condition::stalled) || turned(api::condition::paused) || turned(api::condition::scheduling_open) ||
-      turned(api::condition::deleting))
+      before.restarts != after.restarts || before.owned != after.owned || before.node_ref != after.node_ref ||
+      turned(api::condition::ready) || turned(api::condition::stalled) || turned(api::condition::paused) ||
+      turned(api::condition::scheduling_open) || turned(api::condition::deleting))
     return {};
   // Gates that an open machine waits on are judged by how long they have stood: their turn must be written when it is seen. Under a lock
   // nothing is closed, and the machine says that it isn't Ready already.
@@ -206,7 +206,12 @@ std::chrono::milliseconds settle(const api::MachineStatus& before, const api::Ma
   const auto cause = [](const api::MachineStatus& s) {
     return s.blocked_by ? s.blocked_by->kind.str() + "/" + s.blocked_by->name.str() + "/" + s.blocked_by->reason.str() : std::string();
   };
-  if (cause(before) != cause(after)) return refusal_settle;
+  // A refusal of the API server must stand before what it refused is tried again: the plan knows from the status how long ago that was.
+  const auto is_word = [](const api::MachineStatus& s) {
+    const std::string_view why = s.blocked_by ? s.blocked_by->reason.view() : std::string_view();
+    return why == reason::node_refused || why == reason::drain_blocked || why == reason::eviction_refused;
+  };
+  if (cause(before) != cause(after)) return is_word(after) ? std::chrono::milliseconds(0) : refusal_settle;
   return locked ? update_settle : progress_settle;
 }
 

@@ -69,6 +69,7 @@ void begin(Pass& p) {
 }
 
 void fail_if_late(Pass& p, const api::Operation& op) {
+  if (p.node_is == NodeIs::ours && (node_waits(p), node_trouble(p))) return fail_for_node(p, op);  // it can't be closed for the drain
   const bool lost = p.silent() || p.gates[2].status == ConditionStatus::unknown;
   end_operation(p, op, lost ? api::OperationResult::lost : api::OperationResult::failed,
                 lost ? reason::host_lost : reason::machine_timed_out,
@@ -76,7 +77,7 @@ void fail_if_late(Pass& p, const api::Operation& op) {
   p.status.phase = api::MachinePhase::failed;
 }
 
-// Whether it is done, or all that is left is to open the Node.
+// Whether it is over, or all that is left is to bring the Node to what is wanted.
 bool wait_for_gates(Pass& p, const api::Operation& op) {
   p.status.phase = api::MachinePhase::updating;
   if (!p.packages.failed.empty()) {
@@ -85,10 +86,14 @@ bool wait_for_gates(Pass& p, const api::Operation& op) {
     return true;
   }
   if (p.gates_status != ConditionStatus::true_) return false;
-  if (open_node(p)) {
+  if (complete_node(p)) {
     end_operation(p, op, api::OperationResult::succeeded, reason::succeeded, {});
     p.status.node_ref = {p.in.node->metadata.name, p.in.node->metadata.uid};
     p.status.phase = api::MachinePhase::running;
+  } else if (is_late_for_node(p, op)) {
+    fail_for_node(p, op);
+  } else if (const auto left = p.left(op); left > left.zero()) {
+    p.again(left);
   }
   return true;
 }
@@ -108,7 +113,24 @@ void carry_on(Pass& p, const api::Operation& op) {
   p.assign(0, op.id);
 }
 
+constexpr std::chrono::seconds node_grace{300};  // past the deadline, for what nobody has refused
+
 }  // namespace
+
+// All gates are True, and the Node isn't what is wanted. A label that was never set is no success. But after an outage of ours a Node that
+// only wasn't looked at is given its time.
+bool is_late_for_node(const Pass& p, const api::Operation& op) {
+  return p.left(op) <= (node_trouble(p) ? std::chrono::seconds(0) : -node_grace);
+}
+
+void fail_for_node(Pass& p, const api::Operation& op) {
+  const auto* trouble = node_trouble(p);
+  const std::string name = p.in.node ? p.in.node->metadata.name.str() : "";
+  end_operation(p, op, api::OperationResult::failed, trouble ? trouble->reason.view() : reason::machine_timed_out,
+                trouble ? trouble->message.view()
+                        : std::string_view("Node " + name + " is not open with the labels and taints of the spec at the deadline"));
+  p.status.phase = api::MachinePhase::failed;
+}
 
 void end_operation(Pass& p, const api::Operation& op, api::OperationResult result, std::string_view why, std::string_view message) {
   p.status.last_operation = {.id = op.id,

@@ -26,6 +26,7 @@ class LiveView final : public reconcile::View {
   reconcile::Sight sees{.seen = true};
   mutable std::map<std::string, int, std::less<>> asked;  // by an index's name
   reconcile::Sight sight(std::string_view) const override { return sees; }
+  Ref<void> read(const reconcile::Kind& kind, const std::string& json) const;
 
  protected:
   Ref<void> get_any(std::string_view, const reconcile::Kind& kind, std::string_view name_space, std::string_view name) const override;
@@ -36,7 +37,6 @@ class LiveView final : public reconcile::View {
   std::chrono::nanoseconds lag_any(std::string_view, const reconcile::Kind&) const override { return lags; }
 
  private:
-  Ref<void> read(const reconcile::Kind& kind, const std::string& json) const;
   const reconcile::SimApi& api_;
   const reconcile::SimWorld& world_;
   mutable reconcile::Pool pool_;
@@ -101,6 +101,9 @@ class TestWorld {
   reconcile::Plan last_plan;
   reconcile::ConnectionState link{.known = true, .reachable = ConditionStatus::true_};
   std::vector<std::string> events;
+  std::map<std::string, reconcile::Error, std::less<>> query_errors;  // by Query::id: what such a query is answered
+  std::map<std::string, int, std::less<>> asked;                      // by Query::id
+  bool stale_pods = false;                                            // what has resourceVersion=0 is answered as it was long ago: nothing
 
  private:
   struct Process {  // of one key, in memory only
@@ -108,6 +111,7 @@ class TestWorld {
     std::optional<reconcile::MonoTime> differs_since;
   };
   bool write(const reconcile::Action& action, Process& process);
+  reconcile::Fact answer(const reconcile::Query& query);
   void agent(const api::Host& host, TestHost& state);
   void kubelet(const api::Host& host, const api::HostAssignment& assignment, TestHost& state);
   std::map<std::string, Process, std::less<>> processes_;

@@ -274,7 +274,6 @@ machine::Input TableWorld::input(const Row& row) const {
   in.host = row.host;
   in.assignment = row.assignment;
   in.node = row.node;
-  in.owned = machine::OwnedOnNode{};
   in.agent_silence = 10s;
   in.health = {.in_service = rows_.size(), .ill = 0};
   for (const auto& slot : row.machine->spec.packages) {

@@ -76,7 +76,9 @@ story_adopt() {
   machine adopted real containerd-new "kubelet-$kubelet_new" '{conditionType: RuntimeReady}, {conditionType: CounterReady}'
   check "its node isn't taken without its owner's word" until_true 120 adopted_is NodeReady NodeNameTaken
   check "though the packages are installed already" until_true 120 adopted_is PackagesReady Ready
-  kubectl_admin annotate node h1 endstate.dev/adopt=true >/dev/null
+  kubectl_admin annotate node h1 endstate.dev/adopt=true >/dev/null # what stands on a Node, its kubelet may have written
+  check "nor by what its Node says" until_true 120 adopted_is NodeReady NodeNameTaken
+  kubectl_admin annotate machine adopted "endstate.dev/adopt-node=$(node_uid)" >/dev/null
   check "with it, the machine runs; the pod of a DaemonSet is one of its gates" timed "a node joined by hand, from the word to Running" until_true 90 running_machines 1
   case_gate() { adopted_is CounterReady Ready && kubectl_admin get machine adopted -o json | jq -e 'any(.status.conditions[]; .type == "CounterReady" and (.message | startswith("pod default/counter-")))'; }
   check "the gate says which pod speaks for it" case_gate

@@ -29,6 +29,7 @@ may $operator create guardledgers.endstate.dev -n default
 may $operator update guardledgers.endstate.dev --subresource=status -n default
 may $operator create controllerrevisions.apps -n default
 may $operator create pods --subresource=eviction -n default
+may $operator list volumeattachments.storage.k8s.io
 may $operator delete nodes
 may $operator update leases.coordination.k8s.io -n endstate-system
 may $operator create events.events.k8s.io -n default

@@ -55,6 +55,8 @@ std::string machine_line(const api::Machine& m, WallTime now) {
   if (ready->status != api::ConditionStatus::true_)
     out += ", not ready for " + age(ready->last_transition_time, now) + ": " + ready->reason.str() +
            (ready->message.empty() ? "" : ": " + ready->message.str());
+  else if (!ready)  // what only goes on is written when it has stood for some seconds
+    out += ", made " + age(m.metadata.creation_timestamp.value_or(now), now) + " ago: the operator has not said anything of it yet";
   return out;
 }
 
@@ -71,7 +73,8 @@ void tell_trouble(const api::Machine& m, WallTime now, Tree& node) {
       node.add("package " + p.name.str() + " " + std::string(name_of(p.state)) + (p.desired ? " (" + p.desired->name.str() + ")" : "") +
                (p.reason.empty() ? "" : ": " + p.reason.str()) + (p.message.empty() ? "" : ": " + p.message.str()));
   if (const auto* drained = reconcile::find_condition(st.conditions, api::condition::drained);
-      drained && drained->status != api::ConditionStatus::true_ && !(drained->reason == api::reason::drain_not_needed))
+      drained && !(drained->reason == api::reason::drain_not_needed) &&
+      (drained->status != api::ConditionStatus::true_ || drained->reason == api::reason::pods_come_back))
     node.add(condition_text(*drained, now));
   if (!st.operation && st.last_operation && st.last_operation->result != api::OperationResult::succeeded)
     node.add("last " + std::string(name_of(st.last_operation->type)) + " " + std::string(name_of(st.last_operation->result)) + " " +

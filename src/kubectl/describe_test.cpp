@@ -165,6 +165,24 @@ TEST_CASE("a machine's tree", "[describe]") {
   CHECK(has(text, "Ready True for 1m: Ready: said so"));
 }
 
+TEST_CASE("each machine that isn't fine has its reason: also one of which nothing is said yet, and pods that were left", "[describe]") {
+  auto fresh = machine("fresh", api::MachinePhase::pending, api::ConditionStatus::false_, "x");
+  fresh.status = {};
+  fresh.metadata.creation_timestamp = now - seconds(3);
+  auto refused = machine("refused", api::MachinePhase::joining, api::ConditionStatus::false_, "NodeRefused");
+  refused.status.blocked_by = api::BlockedBy{
+      .kind = "Node", .name = "host-1", .reason = "NodeRefused", .message = "a valid label must ...", .since = now - seconds(20)};
+  auto left = machine("left", api::MachinePhase::deleting, api::ConditionStatus::false_, "Deleting");
+  reconcile::set_condition(left.status.conditions,
+                           {.type = "Drained", .status = api::ConditionStatus::true_, .reason = "PodsComeBack", .message = "shop-3"},
+                           now - seconds(5));
+  const auto text = draw(tree_of(a_set(), {ref(fresh), ref(refused), ref(left)}, {}, now));
+  INFO(text);
+  CHECK(has(text, "fresh  Pending, made 3s ago: the operator has not said anything of it yet"));
+  CHECK(has(text, "held by Node host-1 for 20s: NodeRefused: a valid label must ..."));
+  CHECK(has(text, "Drained True for 5s: PodsComeBack: shop-3"));
+}
+
 TEST_CASE("top: the fleet on one screen", "[top]") {
   api::Cluster c;
   c.metadata.name = "hz-a";
