@@ -124,8 +124,8 @@ void say_deleting(Pass& p, std::string_view waits_for = {});  //   its phase and
 bool is_drain_skipped(const Pass& p);                         // an annotation says so
 bool drain(Pass& p, const api::Operation& op);                // plan_drain.cpp: true when nothing is left to wait for
 std::string comeback_mark(std::string_view operation, std::string_view controller);  //   begins the marks of evictions of what came back
-bool volumes_detached(Pass& p);                               // plan_volumes.cpp: the same, after the drain
-void isolate(Pass& p, std::uint8_t stage);                    //   guarded
+bool volumes_detached(Pass& p);                                                      // plan_volumes.cpp: the same, after the drain
+void isolate(Pass& p, std::uint8_t stage);                                           //   guarded
 bool has_taint(const Node& node, std::string_view key);
 bool isolated_by_us(const Node& node);
 bool isolated_by_other(const Node& node);
