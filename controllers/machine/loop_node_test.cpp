@@ -165,6 +165,35 @@ TEST_CASE_METHOD(NodeWorld, "a node that can't be closed: a deletion goes on at 
   }
 }
 
+TEST_CASE_METHOD(NodeWorld, "a Node whose deletion is refused is said, and the machine goes without it in the end") {
+  serve();
+  api_server.admit = [](const reconcile::Call& c, const std::string&) -> std::optional<Error> {
+    if (c.resource->plural == "nodes" && c.verb == Verb::remove)
+      return Error{Code::forbidden, R"(admission webhook "nodes.example.com" denied the request: still in the CMDB)"};
+    return std::nullopt;
+  };
+  patch(resource_of<api::Machine>, "default", "m1", "", R"({"spec":{"deletion":{"nodeDeletionTimeoutSeconds":60}}})");
+  remove("m1");
+  steps(30);
+  REQUIRE(m("m1"));
+  CHECK(blocked() == "Node/NodeDeletionBlocked");
+  CHECK(has(st().blocked_by->message, "still in the CMDB"));
+  CHECK(condition("m1", "Deleting") == "True/NodeDeletionBlocked");
+  CHECK(write_kinds["delete nodes"] <= 4);
+  CHECK(get<api::Host>("h1")->spec.consumer_ref);
+  SECTION("it heals") {
+    api_server.admit = nullptr;
+    REQUIRE(settle([&] { return !m("m1"); }, 20));
+    CHECK_FALSE(node());
+  }
+  SECTION("it doesn't") {
+    REQUIRE(settle([&] { return !m("m1"); }, 60));
+    CHECK(node());
+    CHECK_FALSE(get<api::Host>("h1")->spec.consumer_ref);
+    CHECK(std::any_of(events.begin(), events.end(), [](const auto& e) { return has(e, "NodeDeletionBlocked") && has(e, "CMDB"); }));
+  }
+}
+
 TEST_CASE_METHOD(NodeWorld, "taints are one by key and effect: another's value is said and left, our own is replaced") {
   serve(R"(,"taints":[{"key":"app","value":"a","effect":"NoSchedule"},{"key":"app","value":"x","effect":"PreferNoSchedule"}])");
   const auto taints = [&] {

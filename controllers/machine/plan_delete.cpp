@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "controllers/machine/pass.hpp"
+#include "controllers/machine/refusals.hpp"
 #include "reconcile/json/encode.hpp"
 
 namespace endstate::machine {
@@ -69,10 +70,42 @@ bool is_marked(const api::Host& host) {
   return host.status.phase == api::HostPhase::failed && is_false(host.status.conditions, api::condition::wiped);
 }
 
-void remove_node(Pass& p, std::uint8_t stage) {
-  if (p.node_is != NodeIs::ours || !p.seen()) return;
-  p.remove(kind_of<Node>, p.in.connection, p.in.node->metadata, stage, "the machine of this node is gone");
+constexpr std::chrono::seconds node_retry{10};
+
+std::chrono::microseconds left_for_node(const Pass& p) {
+  if (!p.forced().empty()) return {};
+  const auto& op = p.status.operation;
+  const bool begun = op && op->node_deletion_start_time != WallTime{};
+  return p.left(begun ? op->node_deletion_start_time : p.machine.metadata.deletion_timestamp.value_or(p.now),
+                node_deletion_timeout(p.machine.spec.deletion));
+}
+
+// False: the API server refuses it (a webhook, a lacking right). That is said, and tried again until the deadline; then the machine goes
+// without it.
+bool remove_node(Pass& p) {
+  if (p.node_is != NodeIs::ours || !p.seen()) return true;
+  const auto refused = std::find_if(p.in.failures.begin(), p.in.failures.end(), [](const auto& f) {
+    return f.resource && f.resource->plural == "nodes" && f.verb == Verb::remove && is_refusal(f.error);
+  });
+  const bool fresh = refused != p.in.failures.end();
+  const auto& shown = p.machine.status.blocked_by;
+  if (fresh || (shown && shown->reason == reason::node_deletion_blocked)) {
+    const std::string message =
+        fresh ? "the API server refuses to delete Node " + p.in.node->metadata.name.str() + ": " + words_of(refused->error)
+              : shown->message.str();
+    const auto left = left_for_node(p);
+    if (left <= left.zero()) {
+      p.warn(reason::node_deletion_blocked, "Delete", "going on without it: " + message);
+      return true;
+    }
+    p.block("Node", p.in.node->metadata.name, reason::node_deletion_blocked, message);
+    p.condition(api::condition::deleting, ConditionStatus::true_, reason::node_deletion_blocked, message);
+    p.again(std::min<std::chrono::nanoseconds>(left, node_retry));
+    if (fresh || p.in.node_refused.value_or(node_retry) < node_retry) return false;
+  }
+  p.remove(kind_of<Node>, p.in.connection, p.in.node->metadata, 0, "the machine of this node is gone");
   p.out.actions.back().guarded = true;
+  return true;
 }
 
 // Everything is undone, or it never was done, or it is given up.
@@ -81,14 +114,14 @@ void finish(Pass& p, bool wiped) {
   const bool keep_assignment = !wiped;
   const bool disturbs = p.seen() && (p.node_is == NodeIs::ours || (p.assignment && !keep_assignment));
   if (disturbs && !p.ask(p.request(api::operation::machine_delete, {}, 0))) return;
-  remove_node(p, 0);
-  if (p.assignment && !keep_assignment && p.seen()) {
-    p.remove(kind_of<api::HostAssignment>, p.in.connection, p.assignment->metadata, 0, "the host has nothing of the machine left");
+  if (!remove_node(p)) return;
+  if (p.assignment && !keep_assignment && p.seen()) {  // by it we know whose the Node is: it goes after that
+    p.remove(kind_of<api::HostAssignment>, p.in.connection, p.assignment->metadata, 1, "the host has nothing of the machine left");
     p.out.actions.back().guarded = true;
   }
   if (p.in.host) {
     if (keep_assignment && !is_marked(*p.in.host)) {
-      mark_unwiped(p, *p.in.host, 1);
+      mark_unwiped(p, *p.in.host, 2);
       p.warn(reason::not_wiped, "Delete",
              "Host " + p.in.host->metadata.name.str() +
                  (p.seen() ? " was not wiped in time" : " was not wiped, its cluster can't be seen") +
@@ -96,14 +129,14 @@ void finish(Pass& p, bool wiped) {
                                                  : ": it is kept from being claimed"));
       return;  // its version changes with the mark: freed in the next pass
     }
-    p.free_host(*p.in.host, 1);
+    p.free_host(*p.in.host, 2);
   } else if (keep_assignment && p.status.host_ref) {
     p.warn(reason::not_wiped, "Delete",
            "Host " + p.status.host_ref->name.str() + " was not wiped, and its Host object is gone: what was installed may still run there" +
                (p.seen() ? "; HostAssignment " + p.status.host_ref->uid.str() + " stays, Released, until its agent has undone it" : ""));
   }
-  for (const auto& host : p.in.more_hosts) p.free_host(*host, 1);
-  p.drop_finalizer(2);
+  for (const auto& host : p.in.more_hosts) p.free_host(*host, 2);
+  p.drop_finalizer(3);
 }
 
 void wait_for_wipe(Pass& p) {
