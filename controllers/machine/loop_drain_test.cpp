@@ -294,7 +294,7 @@ TEST_CASE("a drain's pods are small: 60 pods of 12 KB on each of 1,000 nodes are
   std::string text =
       R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":"cart-6d4cf56db6-x7k2p","namespace":"shop","uid":"0b7a2e2e-5d3c-4f60-9d39-0a1f6f0f0000","resourceVersion":"123456","creationTimestamp":"2026-01-01T00:00:00Z","labels":{"app":"cart"},"annotations":{"cni.projectcalico.org/podIP":"10.1.2.3/32","prometheus.io/scrape":"true"},"ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"cart-6d4cf56db6","uid":"5d3c0b7a-2e2e-4f60-9d39-0a1f6f0f0000","controller":true,"blockOwnerDeletion":true}],"managedFields":[{"manager":")" +
       std::string(5000, 'm') + R"("}]},"spec":{"nodeName":"h1","containers":[{"name":"c","env":[{"name":"A","value":")" +
-      std::string(6000, 'e') +
+      std::string(6500, 'e') +
       R"("}]}],"tolerations":[{"key":"node.kubernetes.io/not-ready","operator":"Exists","effect":"NoExecute","tolerationSeconds":300},{"key":"node.kubernetes.io/unreachable","operator":"Exists","effect":"NoExecute","tolerationSeconds":300}]},"status":{"phase":"Running","podIP":"10.1.2.3"}})";
   REQUIRE(text.size() > 12'000);
   reconcile::Pool pool;

@@ -55,8 +55,6 @@ std::string machine_line(const api::Machine& m, WallTime now) {
   if (ready->status != api::ConditionStatus::true_)
     out += ", not ready for " + age(ready->last_transition_time, now) + ": " + ready->reason.str() +
            (ready->message.empty() ? "" : ": " + ready->message.str());
-  else if (!ready)  // what only goes on is written when it has stood for some seconds
-    out += ", made " + age(m.metadata.creation_timestamp.value_or(now), now) + " ago: the operator has not said anything of it yet";
   return out;
 }
 

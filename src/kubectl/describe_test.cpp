@@ -178,7 +178,7 @@ TEST_CASE("each machine that isn't fine has its reason: also one of which nothin
                            now - seconds(5));
   const auto text = draw(tree_of(a_set(), {ref(fresh), ref(refused), ref(left)}, {}, now));
   INFO(text);
-  CHECK(has(text, "fresh  Pending, made 3s ago: the operator has not said anything of it yet"));
+  CHECK(has(text, "fresh  Pending, waits: the operator hasn't begun with it"));
   CHECK(has(text, "held by Node host-1 for 20s: NodeRefused: a valid label must ..."));
   CHECK(has(text, "Drained True for 5s: PodsComeBack: shop-3"));
 }
