@@ -17,9 +17,9 @@ constexpr std::size_t max_breakers = 64;  // as the field's description says
 constexpr auto soon = std::chrono::milliseconds(2'000);
 constexpr auto later = std::chrono::milliseconds(30'000);
 
-const api::CheckStatus* answer_to(const api::ChangeBudget& budget, std::string_view cluster, const api::MetricCheck& check) {
-  for (const auto& of : budget.status.checks)
-    if (of.cluster == cluster)
+const api::CheckStatus* answer_to(const api::ChangeBudget& budget, const api::GuardLedgerStatus& ledger, const api::MetricCheck& check) {
+  for (const auto& of : ledger.checks)
+    if (of.budget == budget.metadata.name)
       for (const auto& c : of.checks)
         if (c.name == check.name) return &c;
   return nullptr;
@@ -36,10 +36,10 @@ struct Checks {
 };
 
 // `since`: only answers after that moment speak against the cluster.
-Checks look(const api::ChangeBudget& budget, std::string_view cluster, WallTime since, WallTime now) {
+Checks look(const api::ChangeBudget& budget, const api::GuardLedgerStatus& ledger, WallTime since, WallTime now) {
   Checks out;
   for (const auto& check : budget.spec.breaker->checks) {
-    const auto* answer = answer_to(budget, cluster, check);
+    const auto* answer = answer_to(budget, ledger, check);
     const std::string name = "check " + check.name.str();
     std::string unknown;
     if (!answer)
@@ -100,14 +100,13 @@ void Breakers::open(api::LedgerBreaker& breaker, std::string_view reason, std::s
   breaker.succeeded = 0;
 }
 
-void Breakers::ended(const api::LedgerGrant& grant, const api::Machine* machine) {
-  const auto* last = machine && machine->status.last_operation && machine->status.last_operation->id == grant.id
-                         ? &*machine->status.last_operation
-                         : nullptr;
+void Breakers::ended(const reconcile::Text& id, const api::Machine* machine) {
+  const auto* last =
+      machine && machine->status.last_operation && machine->status.last_operation->id == id ? &*machine->status.last_operation : nullptr;
   const bool failed = last && last->result == api::OperationResult::failed;
   for (const auto& budget : snapshot_.budgets) {
     if (!budget->spec.breaker) continue;
-    if (auto* breaker = find(*budget); breaker && std::erase(breaker->trials, grant.id) > 0) {
+    if (auto* breaker = find(*budget); breaker && std::erase(breaker->trials, id) > 0) {
       if (last && last->result == api::OperationResult::succeeded) ++breaker->succeeded;
       if (failed) open(*breaker, api::reason::too_many_operations_failed, "a trial failed, on machine " + machine->metadata.name.str());
     }
@@ -146,7 +145,8 @@ bool Breakers::turn_one(const api::ChangeBudget& budget) {
     // A trial whose grant is no more (the account was lost) is none.
     changed = std::erase_if(breaker->trials,
                             [&](const reconcile::Text& id) {
-                              return std::none_of(ledger_.grants.begin(), ledger_.grants.end(), [&](const auto& g) { return g.id == id; });
+                              return !fleet_.under_way(id) &&
+                                     std::none_of(ledger_.grants.begin(), ledger_.grants.end(), [&](const auto& g) { return g.id == id; });
                             }) > 0 ||
               changed;
     const bool by_hand =
@@ -158,7 +158,7 @@ bool Breakers::turn_one(const api::ChangeBudget& budget) {
       changed = true;
     }
   }
-  const auto checks = look(budget, cluster, judged_since(breaker), now);
+  const auto checks = look(budget, ledger_, judged_since(breaker), now);
   if (!checks.failed.empty()) {
     if (breaker && breaker->state == BreakerState::open) return changed;  // it stays so for as long as they fail
     open(entry(budget), api::reason::metric_failed, checks.failed);
@@ -203,7 +203,7 @@ std::optional<Refused> Breakers::hold(const api::ChangeBudget& budget) const {
                   ", if no check fails then; to close it now: " + how_to_close(budget, cluster),
               later);
   }
-  if (const auto checks = look(budget, cluster, judged_since(breaker), snapshot_.now); !checks.unknown.empty())
+  if (const auto checks = look(budget, ledger_, judged_since(breaker), snapshot_.now); !checks.unknown.empty())
     return no(api::reason::metrics_unknown, checks.unknown + "; no forward change until it passes", later);
   if (breaker && breaker->state == BreakerState::half_open) {
     const auto used = static_cast<std::int64_t>(breaker->trials.size()) + breaker->succeeded;

@@ -5,21 +5,24 @@
 //             the cooldown has passed and no check fails any more, it is HalfOpen.
 //   HalfOpen  `trials` operations are let through. All succeeded: Closed, and counts from nothing. One failed, or a check did: Open.
 //
-// Checks are answered elsewhere (ChangeBudget.status.checks). One without a fresh and good answer holds forward changes without opening
-// (MetricsUnknown): unknown is not yes. After a reset a check must pass anew: an old Failed neither opens it again nor counts as good.
+// Checks are answered elsewhere (checks.hpp), and stand in the account. One without a fresh and good answer holds forward changes without
+// opening (MetricsUnknown): unknown is not yes. After a reset a check must pass anew: an old Failed neither opens it again nor counts as
+// good.
 #pragma once
 #include <optional>
 
+#include "controllers/guard/fleet.hpp"
 #include "controllers/guard/plan.hpp"
 
 namespace endstate::guard {
 
 class Breakers {
  public:
-  Breakers(const Snapshot& snapshot, v1alpha1::GuardLedgerStatus& ledger) : snapshot_(snapshot), ledger_(ledger) {}
+  Breakers(const Snapshot& snapshot, const Fleet& fleet, v1alpha1::GuardLedgerStatus& ledger)
+      : snapshot_(snapshot), fleet_(fleet), ledger_(ledger) {}
 
-  // A grant has ended: what became of it counts.
-  void ended(const v1alpha1::LedgerGrant& grant, const v1alpha1::Machine* machine);
+  // What was done by that grant has ended: what became of it counts. Null: the machine is gone.
+  void ended(const reconcile::Text& id, const v1alpha1::Machine* machine);
   // What time, checks and people have changed. True if anything was.
   bool turn();
   // The account was lost: what the budgets' summaries say of open breakers still holds.
@@ -38,6 +41,7 @@ class Breakers {
   void drop_strangers();
 
   const Snapshot& snapshot_;
+  const Fleet& fleet_;
   v1alpha1::GuardLedgerStatus& ledger_;
 };
 

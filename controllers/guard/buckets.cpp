@@ -10,58 +10,55 @@ using reconcile::WallTime;
 
 namespace {
 
-constexpr std::int64_t buckets_per_window = 60;
-constexpr std::size_t max_buckets = 61;  // as the CRD says
-
-WallTime bucket_start(WallTime now, std::chrono::seconds window) {
+WallTime bucket_start(WallTime now, std::chrono::seconds window, std::int64_t parts) {
   const auto seconds = std::chrono::floor<std::chrono::seconds>(now).time_since_epoch();
-  return WallTime(seconds - seconds % bucket_width(window));
+  return WallTime(seconds - seconds % bucket_width(window, parts));
 }
 
 }  // namespace
 
-std::chrono::seconds bucket_width(std::chrono::seconds window) {
-  return std::max(1s, std::chrono::seconds((window.count() + buckets_per_window - 1) / buckets_per_window));
+std::chrono::seconds bucket_width(std::chrono::seconds window, std::int64_t parts) {
+  return std::max(1s, std::chrono::seconds((window.count() + parts - 1) / parts));
 }
 
-bool counts(const api::LedgerBucket& bucket, std::chrono::seconds window, WallTime now) {
-  return bucket.start + bucket_width(window) > now - window;
+bool counts(const api::LedgerBucket& bucket, std::chrono::seconds window, WallTime now, std::int64_t parts) {
+  return bucket.start + bucket_width(window, parts) > now - window;
 }
 
-std::int64_t sum(const std::vector<api::LedgerBucket>& buckets, std::chrono::seconds window, WallTime now) {
+std::int64_t sum(const std::vector<api::LedgerBucket>& buckets, std::chrono::seconds window, WallTime now, std::int64_t parts) {
   std::int64_t total = 0;
   for (const auto& b : buckets)
-    if (counts(b, window, now)) total += b.used;
+    if (counts(b, window, now, parts)) total += b.used;
   return total;
 }
 
-void put(std::vector<api::LedgerBucket>& buckets, std::chrono::seconds window, WallTime at, std::int64_t times) {
-  const WallTime start = bucket_start(at, window);
+void put(std::vector<api::LedgerBucket>& buckets, std::chrono::seconds window, WallTime at, std::int64_t times, std::int64_t parts) {
+  const WallTime start = bucket_start(at, window, parts);
   const auto it = std::lower_bound(buckets.begin(), buckets.end(), start, [](const auto& b, WallTime t) { return b.start < t; });
   if (it != buckets.end() && it->start == start)
     it->used += times;
   else
     buckets.insert(it, {start, times});
-  if (buckets.size() <= max_buckets) return;
+  if (buckets.size() <= static_cast<std::size_t>(parts) + 1) return;
   buckets[1].used += buckets[0].used;
   buckets.erase(buckets.begin());
 }
 
-void drop_old(std::vector<api::LedgerBucket>& buckets, std::chrono::seconds window, WallTime now) {
-  std::erase_if(buckets, [&](const auto& b) { return !counts(b, window, now); });
+void drop_old(std::vector<api::LedgerBucket>& buckets, std::chrono::seconds window, WallTime now, std::int64_t parts) {
+  std::erase_if(buckets, [&](const auto& b) { return !counts(b, window, now, parts); });
 }
 
-void take_back(std::vector<api::LedgerBucket>& buckets, std::chrono::seconds window, WallTime at) {
-  const auto it = std::find_if(buckets.begin(), buckets.end(), [&](const auto& b) { return b.start == bucket_start(at, window); });
+void take_back(std::vector<api::LedgerBucket>& buckets, std::chrono::seconds window, WallTime at, std::int64_t parts) {
+  const auto it = std::find_if(buckets.begin(), buckets.end(), [&](const auto& b) { return b.start == bucket_start(at, window, parts); });
   if (it == buckets.end()) return;
   if (--it->used <= 0) buckets.erase(it);
 }
 
-bool pull_back(std::vector<api::LedgerBucket>& buckets, std::chrono::seconds window, WallTime now) {
+bool pull_back(std::vector<api::LedgerBucket>& buckets, std::chrono::seconds window, WallTime now, std::int64_t parts) {
   bool pulled = false;
   for (auto& b : buckets) {
-    if (b.start <= now + bucket_width(window)) continue;
-    b.start = bucket_start(now, window);
+    if (b.start <= now + bucket_width(window, parts)) continue;
+    b.start = bucket_start(now, window, parts);
     pulled = true;
   }
   return pulled;

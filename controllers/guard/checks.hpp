@@ -1,5 +1,5 @@
-// The checks of budgets' breakers: asked for each selected cluster, for ever. Pure; the whole state is ChangeBudgetStatus::checks, and
-// the guard decides by that (it must also see that an answer is fresh: CheckStatus::time).
+// The checks of budgets' breakers: asked for each cluster that they select, for ever. Pure. How they stand is a part of the cluster's
+// account (GuardLedgerStatus::checks), and the guard decides by that (it must also see that an answer is fresh: CheckStatus::time).
 #pragma once
 #include <chrono>
 #include <map>
@@ -14,21 +14,34 @@
 
 namespace endstate::guard {
 
-struct CheckedCluster {
-  reconcile::Key cluster;
-  // MetricSources of its namespace that the checks name, as far as they exist.
-  std::vector<reconcile::Ref<v1alpha1::MetricSource>> sources;
-};
 using Answers = std::map<std::string, metrics::Answer, std::less<>>;  // by Query::id
 
+struct ChecksInput {
+  reconcile::Key cluster;
+  std::vector<reconcile::Ref<v1alpha1::ChangeBudget>> budgets;  // that select it, and have checks
+  std::vector<reconcile::Ref<v1alpha1::MetricSource>> sources;  // of its namespace
+  std::vector<v1alpha1::LedgerChecks> known;
+  Answers answers;
+  reconcile::WallTime now{};
+};
 struct ChecksPlan {
-  std::vector<v1alpha1::BudgetChecks> status;
+  std::vector<v1alpha1::LedgerChecks> checks;
   std::vector<reconcile::Query> queries;
   std::optional<std::chrono::seconds> again;
-  std::string missing;  // a source that doesn't exist, for people; empty: all are there
 };
-// Of at most 64 clusters (as the status' description says). At most 32 questions are asked in a pass, those that are due for longest first.
-ChecksPlan plan_checks(const v1alpha1::ChangeBudget& budget, const std::vector<CheckedCluster>& clusters, const Answers& answers,
-                       reconcile::WallTime now);
+// At most 32 questions are asked in a pass, those that are due for longest first; of at most 64 budgets.
+ChecksPlan plan_checks(const ChecksInput& in);
+
+// A source that a check names and that isn't there, for people; empty: all are. `sources`: of the cluster's namespace.
+std::string missing_source(const v1alpha1::ChangeBudget& budget, const reconcile::Key& cluster,
+                           const std::vector<reconcile::Ref<v1alpha1::MetricSource>>& sources);
+
+// Who keeps how the checks stand: the guard, in the accounts.
+class CheckBook {
+ public:
+  virtual ~CheckBook() = default;
+  virtual std::vector<v1alpha1::LedgerChecks> checks(const reconcile::Key& cluster) const = 0;
+  virtual void answered(const reconcile::Key& cluster, std::vector<v1alpha1::LedgerChecks> checks) = 0;
+};
 
 }  // namespace endstate::guard

@@ -4,9 +4,12 @@
 #include <deque>
 #include <optional>
 
+#include "controllers/common/elapsed.hpp"
 #include "controllers/common/indexes.hpp"
 #include "controllers/common/machine_state.hpp"
 #include "controllers/guard/account.hpp"
+#include "controllers/guard/ledger_guard_line.hpp"
+#include "controllers/guard/unreadable.hpp"
 #include "controllers/guard/zones.hpp"
 #include "reconcile/json/decode.hpp"
 #include "reconcile/json/encode.hpp"
@@ -22,12 +25,19 @@ namespace {
 
 constexpr int max_tries = 5;
 constexpr auto call_timeout = 10s;
-constexpr auto new_cluster = 10min;    // younger: a missing ledger has never been there
-constexpr auto gather = 50ms;          // after a decision, requests are gathered for this long: one write for many
-constexpr auto gather_loaded = 200ms;  // the same, when several asked at once
-constexpr auto return_period = 2s;     // grants that only came back are stored together
-constexpr auto sweep_period = 30s;     // ended grants are freed, and breakers turned, even when nobody asks
+constexpr auto new_cluster = 10min;      // younger: a missing ledger has never been there
+constexpr auto gather = 50ms;            // after a decision, requests are gathered for this long: one write for many
+constexpr auto gather_loaded = 200ms;    // the same, when several asked at once
+constexpr auto gather_longest = 1000ms;  // the same, when many ask one after the other
+constexpr std::size_t full_group = 50;   // so many don't wait for more
+constexpr auto return_period = 10s;      // permits that were only let go are stored together
+constexpr auto sweep_period = 30s;       // ended operations are counted, and breakers turned, even when nobody asks
 constexpr auto measure_period = 5s;
+constexpr auto behind_limit = 90s;                             // then the caches are read anew
+constexpr auto room_delay = 200ms;                             // changes are gathered for this long before the line is looked at
+constexpr auto line_wait = std::chrono::milliseconds(30'000);  // who stands in line looks again by itself after this
+constexpr std::size_t line_group = 100;
+constexpr auto invitation = 5s;  // who was told that there is room has it for so long
 constexpr std::string_view was_missing = "it was missing, or all of it was taken away; it was made anew";
 constexpr std::size_t max_per_write = 500;   // requests; the rest in the next one
 constexpr std::size_t max_waiting = 10'000;  // requests of one cluster
@@ -39,8 +49,17 @@ struct Waiting {
   Answer answer;
 };
 
-std::vector<Verdict> refuse_all(std::size_t n, std::string_view reason, std::string message) {
-  return std::vector<Verdict>(n, Refused{.kind = "GuardLedger", .name = {}, .reason = reason, .message = std::move(message)});
+std::vector<Verdict> refuse_all(std::size_t n, std::string_view kind, std::string_view name, std::string_view reason,
+                                const std::string& message) {
+  return std::vector<Verdict>(
+      n, Refused{.kind = kind, .name = name, .reason = reason, .message = message, .retry_after = std::chrono::milliseconds(2'000)});
+}
+
+// As the cluster loop has accepted it (controllers/cluster/break_glass.hpp): the account must not be opened by an annotation alone.
+bool is_glass_broken(const api::Cluster& cluster, reconcile::WallTime now) {
+  const auto& b = cluster.status.break_glass;
+  return b && b->state == "Active" && now < b->end_time && now < b->start_time + 4h &&
+         cluster.metadata.annotations.get(api::annotation::break_glass) == b->text.view();
 }
 
 }  // namespace
@@ -53,30 +72,66 @@ class LedgerGuard::Book {
     if (auto verdicts = known(requests)) return answer_at_once(std::move(*verdicts), std::move(answer));
     waiting_count_ += requests.size();
     waiting_.push_back({std::move(requests), std::move(answer)});
+    if (timer_ && waiting_count_ >= full_group && not_before_ > stored_at_ + gather_loaded) {
+      timer_.reset();
+      not_before_ = stored_at_ + gather_loaded;
+    }
     wake(0ms);
+  }
+  // Looks at the account though nobody asks: ended operations are counted, breakers turned.
+  void look() {
+    if (!call_ && !timer_) wake(0ms);
+  }
+  void led(bool leads) {
+    sweep_.reset();
+    room_.reset();
+    checks_.clear();
+    line_.clear();
+    invited_.clear();
+    own_ = false;
+    behind_since_.reset();
+    if (!leads) return forget_measures();
+    guard_.fleets_.recount(cluster_);
+    look();
+  }
+  // Something there has changed.
+  void stirred() {
+    if (!line_.empty()) look_for_room(room_delay);
+  }
+
+  // ---- checks ----
+  const std::vector<api::LedgerChecks>& checks() const { return checks_; }
+  void answered(std::vector<api::LedgerChecks> checks) {
+    if (checks == checks_) return;
+    checks_ = std::move(checks);
+    look();
   }
   std::size_t waiting() const { return waiting_count_; }
 
  private:
-  // The answer, where all is stored (and stays so, if a write is under way) and nothing is to be counted anew: loops ask again in each pass
-  // that acts, and none of them should wait for the decisions on others.
-  std::optional<std::vector<Verdict>> known(const std::vector<PermitRequest>& requests) const {
-    if (!ledger_ || !own_ || doubt_ || (guard_.may_act_ && !guard_.may_act_())) return std::nullopt;
+  // The answer, where all of it is under way by its lock, or stored (and stays so, if a write is under way) and nothing is to be counted
+  // anew: loops ask again in each pass that acts, and none of them should wait for the decisions on others.
+  std::optional<std::vector<Verdict>> known(const std::vector<PermitRequest>& requests) {
+    if (!guard_.fleets_.is_following() || (guard_.may_act_ && !guard_.may_act_())) return std::nullopt;
     const auto cluster = guard_.view_.get<api::Cluster>("", cluster_.name_space, cluster_.name);
     if (!cluster || !sight_of(*cluster).seen) return std::nullopt;
+    const auto& fleet = guard_.fleets_.of(cluster_);
     const auto now = guard_.env_.now().wall;
     std::vector<Verdict> verdicts;
     verdicts.reserve(requests.size());
     for (const auto& r : requests) {
       const reconcile::Text id = r.id();
-      const auto* grant = find(*ledger_, id);
-      if (!grant || (next_ && !find(*next_, id))) return std::nullopt;
-      const auto machine = guard_.view_.get<api::Machine>("", r.subject.name_space, r.subject.name);
-      if (!machine || !(machine->metadata.uid == r.subject_uid)) return std::nullopt;
-      if (has_ended(*grant, machine.get(), now) || is_stale(*grant, machine.get(), begin_of(r, now))) return std::nullopt;
+      if (!is_under_way(fleet, r, id) && !is_stored(r, id, fleet, now)) return std::nullopt;
       verdicts.emplace_back(reconcile::Granted{id.str()});
     }
     return verdicts;
+  }
+  bool is_stored(const PermitRequest& r, const reconcile::Text& id, const Fleet& fleet, reconcile::WallTime now) const {
+    if (!ledger_ || !own_ || doubt_) return false;
+    const auto* grant = find(*ledger_, id);
+    if (!grant || (next_ && !find(*next_, id)) || state_of(*grant, fleet, now) != GrantState::pending) return false;
+    const auto* member = fleet.find(r.subject_uid);
+    return !is_stale(*grant, member ? member->machine.get() : nullptr, begin_of(r, now));
   }
   // Of the machines, and of what tells of them in the meta cluster.
   reconcile::Sight sight_of(const api::Cluster& cluster) const {
@@ -112,8 +167,10 @@ class LedgerGuard::Book {
 
   void begin() {
     sweep_.reset();
+    asked_ = 0;
     for (std::size_t n = 0; !waiting_.empty() && (batch_.empty() || n + waiting_.front().requests.size() <= max_per_write);) {
       n += waiting_.front().requests.size();
+      asked_ = n;
       batch_.push_back(std::move(waiting_.front()));
       waiting_.pop_front();
     }
@@ -125,27 +182,68 @@ class LedgerGuard::Book {
   void round() {
     if (guard_.may_act_ && !guard_.may_act_()) {
       forget_measures();  // the new leader tells
+      own_ = false;
       return finish(reconcile::fail(Code::fenced, "not the leader: nothing was granted"));
     }
     if (++tries_ > max_tries)
       return finish(reconcile::fail(Code::conflict, "the GuardLedger of " + cluster_.str() + " changes all the time: nothing was granted"));
     const auto& view = guard_.view_;
-    if (!view.synced<api::Cluster>("") || !view.synced<api::Machine>("") || !view.synced<api::ChangeBudget>("") ||
-        !view.synced<api::GuardLedger>(""))
+    if (!view.synced<api::Cluster>("") || !view.synced<api::Machine>("") || !view.synced<api::Host>("") ||
+        !view.synced<api::ChangeBudget>("") || !view.synced<api::GuardLedger>(""))
       return finish_refused(api::reason::caches_not_synced, "the caches are not filled yet");
     const auto cluster = view.get<api::Cluster>("", cluster_.name_space, cluster_.name);
     if (!cluster) return finish_refused(api::reason::cluster_not_found, "Cluster " + cluster_.str() + " doesn't exist");
-    take_from_cache(*cluster);
+    if (!(cluster->metadata.uid == cluster_uid_)) open(cluster->metadata.uid);
+    if (!take_from_cache(*cluster)) return refuse_stranger();
     if (!ledger_) return create(*cluster);
+    if (is_behind()) return finish_refused(api::reason::caches_not_synced, "the caches are behind what the last leader had seen");
     decide(*cluster);
   }
 
-  // The cache may be behind what we wrote, and it may be ahead when another process did.
-  void take_from_cache(const api::Cluster& cluster) {
+  void refuse_stranger() {
+    finish_refused(api::reason::ledger_missing,
+                   "the account is of an earlier Cluster of this name, and goes with it; if it stays: kubectl "
+                   "delete guardledger " +
+                       cluster_.name.str());
+  }
+
+  // A book is of one Cluster: another one of its name has another account.
+  void open(const reconcile::Text& uid) {
+    cluster_uid_ = uid;
+    ledger_.reset();
+    next_.reset();
+    doubt_.reset();
+    own_ = false;
+    checks_.clear();
+    line_.clear();
+    invited_.clear();
+    behind_since_.reset();
+  }
+
+  // The cache may be behind what we wrote, and it may be ahead when another process did. False: what is there is another Cluster's.
+  bool take_from_cache(const api::Cluster& cluster) {
     const auto cached = guard_.view_.get<api::GuardLedger>("", cluster_.name_space, cluster_.name);
-    if (!cached || !(cached->spec.cluster_uid == cluster.metadata.uid)) return;
+    if (ledger_ && !(ledger_->spec.cluster_uid == cluster.metadata.uid)) ledger_.reset();
+    if (!cached) return true;
+    if (!(cached->spec.cluster_uid == cluster.metadata.uid)) return ledger_.has_value();
     const bool other = !ledger_ || !(ledger_->metadata.uid == cached->metadata.uid);
     if (other || cached->status.generation > ledger_->status.generation) adopt(*cached);
+    return true;
+  }
+
+  // Whether our caches may lack what the account's writer had seen: what is under way would be counted too low.
+  bool is_behind() {
+    if (own_ || guard_.fleets_.has_reached(ledger_->status.seen)) {
+      behind_since_.reset();
+      return false;
+    }
+    const auto now = guard_.env_.now().mono;
+    if (!behind_since_) behind_since_ = now;
+    if (now - *behind_since_ < behind_limit) return true;
+    guard_.fleets_.doubt();
+    doubt_ =
+        Doubt{api::reason::ledger_old, "its writer had seen what the API server doesn't know any more: was the meta cluster restored?"};
+    return false;
   }
 
   void adopt(const api::GuardLedger& ledger) {
@@ -187,20 +285,44 @@ class LedgerGuard::Book {
                                     reconcile::type_of<api::GuardLedger>, &ledger);
   }
 
+  Snapshot snapshot(const api::Cluster& cluster) {
+    const auto now = guard_.env_.now().wall;
+    Snapshot s{.cluster = cluster_, .fleet = &guard_.fleets_.of(cluster_), .ledger = ledger_->status, .checks = checks_};
+    for (auto& budget : guard_.view_.list<api::ChangeBudget>("")) {
+      if (auto part = unreadable_part(*budget); !part.empty()) {
+        if (may_select(budget->spec.cluster_selector, cluster.metadata.labels))
+          s.unreadable.push_back({budget->metadata.name, std::move(part)});
+      } else if (api::matches(budget->spec.cluster_selector, cluster.metadata.labels)) {
+        s.budgets.push_back(std::move(budget));
+      }
+    }
+    add_unreadable(s, cluster);
+    s.seen = guard_.fleets_.seen();
+    s.zones = zones_of(s.budgets, now);
+    s.doubt = doubt_;
+    s.own = own_;
+    s.break_glass = is_glass_broken(cluster, now);
+    s.sight = sight_of(cluster);
+    s.gaps = blind_gaps(cluster, s.sight, now);
+    s.now = now;
+    return s;
+  }
+
+  // What the caches can't decode at all. What was last read of such a one, if anything was, is no more to be believed.
+  void add_unreadable(Snapshot& s, const api::Cluster& cluster) {
+    for (const auto& object : guard_.fleets_.unreadable_budgets()) {
+      std::erase_if(s.budgets, [&](const auto& b) { return b->metadata.name == object.key.name; });
+      const auto head = reconcile::decode<BudgetHead>(object.text, guard_.pool_, reconcile::UnknownWords::kept);
+      if (!head || may_select(head->spec.cluster_selector, cluster.metadata.labels))
+        s.unreadable.push_back({object.key.name, "it can't be decoded"});
+    }
+  }
+
   void decide(const api::Cluster& cluster) {
     // One that was never written: either it has been made just now, or all of it was taken away.
     if (ledger_->status.generation == 0 && !doubt_ && !is_new(cluster))
       doubt_ = Doubt{api::reason::ledger_missing, std::string(was_missing)};
-    Snapshot s{.cluster = cluster_,
-               .ledger = ledger_->status,
-               .doubt = doubt_,
-               .own = own_,
-               .sight = sight_of(cluster),
-               .now = guard_.env_.now().wall};
-    for (auto& budget : guard_.view_.list<api::ChangeBudget>(""))
-      if (api::matches(budget->spec.cluster_selector, cluster.metadata.labels)) s.budgets.push_back(std::move(budget));
-    s.zones = zones_of(s.budgets, s.now);
-    s.machines = guard_.view_.by_index<api::Machine>("", machines_by_cluster, cluster_.str());
+    const auto s = snapshot(cluster);
     std::vector<PermitRequest> requests;
     for (const auto& w : batch_) requests.insert(requests.end(), w.requests.begin(), w.requests.end());
     auto decision = guard::decide(s, requests);
@@ -246,6 +368,7 @@ class LedgerGuard::Book {
       return finish(
           reconcile::fail(Code::unavailable, "the GuardLedger of " + cluster_.str() + " can't be read: " + reply.error().message));
     if (!stored) {
+      if (!(reply->spec.cluster_uid == cluster_uid_)) return refuse_stranger();
       adopt(*reply);
       return round();
     }
@@ -253,9 +376,20 @@ class LedgerGuard::Book {
     own_ = true;
     doubt_.reset();
     stored_at_ = guard_.env_.now().mono;
-    not_before_ = stored_at_ + (batch_.size() > 1 ? gather_loaded : gather);
+    pace();
     tell_stored();
     finish(std::move(verdicts_));
+  }
+
+  // How long to gather for the next write: the longer, the more ask one after the other, so that 50 permits cost about one write.
+  void pace() {
+    if (batch_.size() <= 1)
+      gather_ = gather;
+    else if (asked_ >= full_group)
+      gather_ = gather_loaded;
+    else
+      gather_ = std::clamp<std::chrono::milliseconds>(2 * gather_, gather_loaded, gather_longest);
+    not_before_ = stored_at_ + gather_;
   }
 
   void failed(const Error& error) {
@@ -263,10 +397,12 @@ class LedgerGuard::Book {
       case Code::conflict:
       case Code::exists:
       case Code::maybe_done: return read();
-      case Code::not_found:  // deleted under us: its memory is gone
+      case Code::not_found: {  // deleted under us: its memory is gone
+        const auto cluster = guard_.view_.get<api::Cluster>("", cluster_.name_space, cluster_.name);
         ledger_.reset();
-        doubt_ = Doubt{api::reason::ledger_missing, std::string(was_missing)};
+        if (!cluster || !is_new(*cluster)) doubt_ = Doubt{api::reason::ledger_missing, std::string(was_missing)};
         return reading_ || tries_ > 1 ? round() : read();
+      }
       default: return finish(reconcile::fail(error));
     }
   }
@@ -282,7 +418,7 @@ class LedgerGuard::Book {
   void finish_refused(std::string_view reason, const std::string& message) {
     std::size_t n = 0;
     for (const auto& w : batch_) n += w.requests.size();
-    finish(refuse_all(n, reason, message));
+    finish(refuse_all(n, "GuardLedger", cluster_.name.view(), reason, message));
   }
 
   // ---- what people see ----
@@ -310,6 +446,8 @@ class LedgerGuard::Book {
     measure_at_ = now.mono + measure_period;
     forget_measures();
     const auto cluster = cluster_.str();
+    auto copy = ledger;
+    const DomainWindows domains(copy);
     for (const auto& budget : budgets) {
       if (budget->spec.breaker) {
         const auto it =
@@ -322,12 +460,12 @@ class LedgerGuard::Book {
                                                                     : 0);
       }
       for (const auto& limit : budget->spec.limits)
-        for (const auto& w : limit.windows) measure(*budget, limit, w, ledger, now.wall);
+        for (const auto& w : limit.windows) measure(*budget, limit, w, ledger, domains, now.wall);
     }
   }
   void measure(const api::ChangeBudget& budget, const api::BudgetLimit& limit, const api::BudgetWindow& w,
-               const api::GuardLedgerStatus& ledger, reconcile::WallTime now) {
-    std::int64_t count = 0;
+               const api::GuardLedgerStatus& ledger, const DomainWindows& domains, reconcile::WallTime now) {
+    std::int64_t count = domains.fullest(budget.metadata.name, limit.name, w.duration, now);
     for (const auto& l : ledger.windows)
       if (l.budget == budget.metadata.name && l.limit == limit.name && l.duration == w.duration) count = std::max(count, used(l, now));
     guard_.metrics_.set("guard_window_used_ratio", "How full a window is, of the fullest failure domain; 1: full.",
@@ -346,7 +484,10 @@ class LedgerGuard::Book {
   void finish(Result<std::vector<Verdict>> result) {
     reading_ = false;
     not_before_ = std::max(not_before_, guard_.env_.now().mono + gather);
-    if (result) count_refusals(*result);
+    if (result) {
+      count_refusals(*result);
+      stand_in_line(*result);
+    }
     // Nothing risky happens without the guard: why must be seen, but once, not with every try.
     const std::string error = result ? std::string() : result.error().message;
     if (!error.empty() && error != last_error_)
@@ -364,15 +505,84 @@ class LedgerGuard::Book {
       w.answer(std::vector<Verdict>(std::make_move_iterator(next), std::make_move_iterator(end)));
       next = end;
     }
-    if (!waiting_.empty())
-      wake(0ms);
-    else if (ledger_ && result && (has_checks_ || !ledger_->status.grants.empty() || !ledger_->status.windows.empty()))
+    if (!waiting_.empty()) return wake(0ms);
+    // Errors and refusals of all end by themselves, and who asked may have gone: the account is looked at again, too.
+    const bool leads = !guard_.may_act_ || guard_.may_act_();
+    const bool busy = !result || !ledger_ || has_checks_ || !ledger_->status.grants.empty() || !ledger_->status.windows.empty() ||
+                      !ledger_->status.domain_windows.empty() || !ledger_->status.open.empty();
+    if (leads && busy && guard_.view_.get<api::Cluster>("", cluster_.name_space, cluster_.name))
       sweep_ = guard_.env_.at(guard_.env_.now().mono + (returns_wait_ ? return_period : sweep_period), [this] { wake(0ms); });
+  }
+
+  // ---- the line ----
+
+  // Who was refused by an account or a budget waits for room: told as soon as there is some, it needn't ask again and again.
+  void stand_in_line(std::vector<Verdict>& verdicts) {
+    if (!guard_.on_room) return;
+    std::size_t i = 0;
+    std::optional<std::chrono::milliseconds> soonest;
+    for (const auto& w : batch_)
+      for (const auto& request : w.requests) {
+        if (i >= verdicts.size()) return;
+        auto* no = std::get_if<Refused>(&verdicts[i++]);
+        std::erase_if(invited_, [&](const auto& one) {
+          return one.first.subject_uid == request.subject_uid && one.first.component == request.component;
+        });
+        if (!no) {
+          line_.remove(request);
+        } else if (no->kind == "ChangeBudget" || no->reason == api::reason::ledger_full) {
+          if (!line_.add(request)) continue;
+          soonest = std::min(soonest.value_or(line_wait), no->retry_after);
+          no->retry_after = std::max(no->retry_after, line_wait);
+        }
+      }
+    if (soonest) look_for_room(*soonest);
+  }
+
+  void look_for_room(std::chrono::milliseconds after) {
+    const auto when = guard_.env_.now().mono + std::max<std::chrono::milliseconds>(after, room_delay);
+    if (room_ && room_at_ <= when) return;
+    room_at_ = when;
+    room_ = guard_.env_.at(when, [this] {
+      room_.reset();
+      let_in();
+    });
+  }
+
+  // Decides on the first of the line without storing anything: who would be granted is told to ask.
+  void let_in() {
+    const auto cluster = guard_.view_.get<api::Cluster>("", cluster_.name_space, cluster_.name);
+    if (line_.empty() || !cluster || (guard_.may_act_ && !guard_.may_act_())) return;
+    if (call_ || !ledger_ || !guard_.on_room) return look_for_room(room_delay);
+    // Who was told already has a place until it asks, or doesn't in time.
+    const auto now = guard_.env_.now().mono;
+    std::erase_if(invited_, [&](const auto& one) { return one.second <= now; });
+    std::vector<PermitRequest> first;
+    for (const auto& [request, until] : invited_) first.push_back(request);
+    const auto told = first.size();
+    for (auto& request : line_.next(line_group)) first.push_back(std::move(request));
+    for (auto& request : first) request.begins = {};
+    const auto decision = guard::decide(snapshot(*cluster), first);
+    auto again = line_wait;
+    for (std::size_t i = told; i < first.size(); ++i) {
+      if (const auto* no = std::get_if<Refused>(&decision.verdicts[i])) {
+        again = std::min(again, no->retry_after);
+        continue;
+      }
+      line_.remove(first[i]);
+      invited_.emplace_back(first[i], now + invitation);
+      guard_.on_room(first[i]);
+    }
+    if (!line_.empty()) look_for_room(std::max<std::chrono::milliseconds>(again, 1'000ms));
   }
 
   LedgerGuard& guard_;
   Key cluster_;
+  reconcile::Text cluster_uid_;
   std::deque<Waiting> waiting_;
+  Line line_;
+  std::vector<std::pair<PermitRequest, reconcile::MonoTime>> invited_;  // and until when; at most as many as had room
+  std::vector<api::LedgerChecks> checks_;                               // how they stand, newer than the ledger says
   std::size_t waiting_count_ = 0;
   std::vector<Waiting> batch_;  // being decided
   std::vector<Verdict> verdicts_;
@@ -389,14 +599,27 @@ class LedgerGuard::Book {
   bool returns_wait_ = false;  // grants came back, and that is not stored yet
   reconcile::MonoTime measure_at_{};
   std::string body_, last_error_;
-  reconcile::MonoTime not_before_{};
+  reconcile::MonoTime not_before_{}, room_at_{};
+  std::optional<reconcile::MonoTime> behind_since_;
+  std::chrono::milliseconds gather_ = gather;
+  std::size_t asked_ = 0;                                       // requests of the batch
   std::vector<std::pair<std::vector<Verdict>, Answer>> known_;  // to be answered in this turn
-  reconcile::Handle call_, timer_, sweep_, known_timer_;
+  reconcile::Handle call_, timer_, sweep_, known_timer_, room_;
 };
 
-LedgerGuard::LedgerGuard(reconcile::Env& env, const reconcile::View& view, std::function<bool()> may_act, reconcile::Metrics& metrics,
+LedgerGuard::LedgerGuard(reconcile::Env& env, reconcile::Caches& caches, std::function<bool()> may_act, reconcile::Metrics& metrics,
                          reconcile::Log log)
-    : env_(env), view_(view), may_act_(std::move(may_act)), metrics_(metrics), log_(std::move(log)) {}
+    : env_(env),
+      view_(caches),
+      may_act_(std::move(may_act)),
+      metrics_(metrics),
+      log_(std::move(log)),
+      fleets_(env, caches, may_act_, metrics, log_) {
+  fleets_.on_change = [this](const Key& cluster) {
+    if (const auto at = books_.find(cluster); at != books_.end()) at->second->stirred();
+  };
+  fleets_.follow(caches);
+}
 
 LedgerGuard::~LedgerGuard() = default;
 
@@ -404,6 +627,34 @@ LedgerGuard::Book& LedgerGuard::book(const Key& cluster) {
   auto& place = books_[cluster];
   if (!place) place = std::make_unique<Book>(*this, cluster);
   return *place;
+}
+
+void LedgerGuard::lead(bool leading) {
+  if (leading)
+    for (const auto& cluster : view_.list<api::Cluster>("")) book(cluster->metadata.key());
+  for (const auto& [cluster, of_cluster] : books_) of_cluster->led(leading);
+}
+
+std::vector<api::LedgerChecks> LedgerGuard::checks(const Key& cluster) const {
+  if (const auto at = books_.find(cluster); at != books_.end() && !at->second->checks().empty()) return at->second->checks();
+  const auto object = view_.get<api::Cluster>("", cluster.name_space, cluster.name);
+  const auto ledger = view_.get<api::GuardLedger>("", cluster.name_space, cluster.name);
+  if (!object || !ledger || !(ledger->spec.cluster_uid == object->metadata.uid)) return {};
+  return ledger->status.checks;
+}
+
+void LedgerGuard::answered(const Key& cluster, std::vector<api::LedgerChecks> checks) { book(cluster).answered(std::move(checks)); }
+
+Usage LedgerGuard::usage(const Key& cluster, const api::ChangeBudget& budget) {
+  const auto& fleet = fleets_.of(cluster);
+  Usage out;
+  std::size_t windows = 0;
+  for (const auto& limit : budget.spec.limits) {
+    out.in_flight.push_back(fleet.under_way(bits(limit.operations)));
+    if (api::scope(limit) != api::LimitScope::cluster) windows += limit.windows.size();
+  }
+  out.too_wide = windows > max_domain_windows || windows * std::max<std::size_t>(1, fleet.domains()) > max_domain_rows;
+  return out;
 }
 
 // Requests of several clusters are several questions; all answers are put together again.
@@ -445,6 +696,7 @@ void LedgerGuard::ask(std::vector<PermitRequest> requests, Answer answer) {
 std::vector<reconcile::Source> LedgerGuard::sources() {
   return {{.kind = &reconcile::kind_of<api::Cluster>, .keys = nullptr},
           {.kind = &reconcile::kind_of<api::Machine>, .keys = nullptr},
+          {.kind = &reconcile::kind_of<api::Host>, .keys = nullptr},
           {.kind = &reconcile::kind_of<api::ChangeBudget>, .keys = nullptr},
           {.kind = &reconcile::kind_of<api::GuardLedger>, .keys = nullptr}};
 }

@@ -17,8 +17,8 @@ namespace api = v1alpha1;
 
 namespace {
 
-constexpr int streams = 32, machines_a_stream = 4, per_ask = 50, all_requests = 100'000;
-constexpr std::array<api::BudgetWindow, 3> windows{{{1s, 1'500}, {10s, 6'000}, {30s, 12'000}}};
+constexpr int streams = 32, machines_a_stream = 50, per_ask = 50, all_requests = 100'000;
+constexpr std::array<api::BudgetWindow, 3> windows{{{1s, 600}, {10s, 2'700}, {30s, 7'500}}};
 
 template <class T>
 std::string manifest(const T& object) {
@@ -91,8 +91,7 @@ struct Load {
                           .operation = api::operation::machine_update,
                           .subject_uid = subjects[static_cast<std::size_t>(stream * machines_a_stream + i % machines_a_stream)],
                           .revision = "r2",
-                          .attempt = asked,
-                          .lasts = 1s});
+                          .attempt = asked});
     ++open;
     auto& op = *operators[static_cast<std::size_t>(stream % 2)];
     std::vector<std::string> ids;
@@ -104,13 +103,25 @@ struct Load {
         if (std::holds_alternative<reconcile::Granted>((*verdicts)[i])) {
           ++granted;
           if (!stored.contains(ids[i])) FAIL("granted, and not stored");
+          done(stream, i, ids[i]);
         }
       timers[static_cast<std::size_t>(stream)] = operators[static_cast<std::size_t>(stream % 2)]->env.at(
           world.now() + std::chrono::milliseconds(world.random() % 1'500), [this, stream] { ask(stream); });
     });
   }
+  // The operation takes no time: rates are what is tested.
+  void done(int stream, std::size_t place, const std::string& id) {
+    const auto name = "m" + std::to_string(stream * machines_a_stream + static_cast<int>(place) % machines_a_stream);
+    REQUIRE(server.request({.verb = Verb::merge_patch,
+                            .resource = &reconcile::resource_of<api::Machine>,
+                            .name_space = "prod",
+                            .name = name,
+                            .subresource = "status",
+                            .body = R"({"status":{"lastOperation":{"id":")" + id + R"(","type":"Update","result":"Succeeded"}}})"}));
+  }
   void run() {
-    const reconcile::SimFaults faults{.refused = 2, .reply_lost = 2, .request_lost = 1, .throttled = 2, .watch_cut = 5};
+    const reconcile::SimFaults faults{
+        .refused = 2, .reply_lost = 2, .request_lost = 1, .throttled = 2};  // a cut watch is blindness: another test
     for (const auto* name : {"one", "two"}) operators.push_back(std::make_unique<Operator>(world, server, name, faults));
     world.run_for(20s);
     for (auto& op : operators) op->calls = 0;
@@ -155,7 +166,7 @@ TEST_CASE("100,000 requests in 32 streams at two rival operators: never one over
       CHECK(load.most(w.duration) <= w.max);
       CHECK(load.most(w.duration) >= w.max * 9 / 10);  // and it was under load
     }
-    CHECK(load.granted > 20'000);
+    CHECK(load.granted > 8'000);
     CHECK(static_cast<int>(load.times.size()) >= load.granted);
     CHECK(calls * 50 <= static_cast<int>(load.times.size()));
   }

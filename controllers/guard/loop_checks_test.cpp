@@ -1,4 +1,4 @@
-// The checks of a breaker from end to end: BudgetLoop under the real runtime, on a simulated API server and a simulated Prometheus.
+// The checks of a breaker from end to end: ChecksLoop under the real runtime, on a simulated API server and a simulated Prometheus.
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
@@ -18,13 +18,21 @@ namespace api = endstate::v1alpha1;
 
 namespace {
 
+// The guard's part: keeps what is told.
+struct Book final : endstate::guard::CheckBook {
+  std::vector<api::LedgerChecks> kept;
+  std::vector<api::LedgerChecks> checks(const Key&) const override { return kept; }
+  void answered(const Key&, std::vector<api::LedgerChecks> checks) override { kept = std::move(checks); }
+};
+
 struct World {
   SimWorld world{5};
   SimApi server{world};
   SimEnv env{world, "op"};
   Caches caches{env, seed_log("op"), {}};
   toy::ToyGuard guard{env};
-  endstate::guard::BudgetLoop loop;
+  Book book;
+  endstate::guard::ChecksLoop loop{book};
   Metrics metrics{"test"};
   Manager manager{env, caches, guard, {&loop}, {.program = "endstate"}, metrics, seed_log("op")};
   std::string number = "0";  // what Prometheus answers; empty: it is down
@@ -46,18 +54,15 @@ struct World {
     const auto made = server.request(call);
     REQUIRE(made);
   }
-  json check() const {
-    const auto budget = json::parse(server.get(resource_of<api::ChangeBudget>, "", "b").value_or("{}"));
-    return budget.value("/status/checks/0/checks/0"_json_pointer, json::object());
-  }
-  bool until(const std::string& result) {
-    return world.run_until([&] { return check().value("result", "") == result; }, 60s);
+  api::CheckStatus check() const { return book.kept.empty() || book.kept[0].checks.empty() ? api::CheckStatus() : book.kept[0].checks[0]; }
+  bool until(api::CheckResult result) {
+    return world.run_until([&] { return check().result == result; }, 60s);
   }
 };
 
 }  // namespace
 
-TEST_CASE("a breaker's checks are asked for ever, and how they stand is stored at once", "[guard][checks]") {
+TEST_CASE("a breaker's checks are asked for ever, and how they stand is told at once", "[guard][checks]") {
   World w;
   w.create<api::Cluster>({{"metadata", {{"name", "blue"}, {"namespace", "prod"}}}, {"spec", {{"controlPlane", {{"type", "External"}}}}}});
   const json check{{"name", "errors"},
@@ -69,21 +74,21 @@ TEST_CASE("a breaker's checks are asked for ever, and how they stand is stored a
                    {"failureLimit", 1},
                    {"errorLimit", 1}};
   w.create<api::ChangeBudget>({{"metadata", {{"name", "b"}}}, {"spec", {{"breaker", {{"checks", {check}}}}}}});
-  REQUIRE(w.until("Inconclusive"));  // its source isn't there
-  CHECK(w.check()["message"] == "MetricSource prod/prom doesn't exist");
+  REQUIRE(w.until(api::CheckResult::inconclusive));  // its source isn't there
+  CHECK(w.check().message == "MetricSource prod/prom doesn't exist");
   w.create<api::MetricSource>(
       {{"metadata", {{"name", "prom"}, {"namespace", "prod"}}}, {"spec", {{"prometheus", {{"address", "http://prom"}}}}}});
-  REQUIRE(w.until("Passed"));
+  REQUIRE(w.until(api::CheckResult::passed));
   CHECK(w.asked.at(0).find("blue") != std::string::npos);
   const auto before = w.asked.size();
   w.world.run_for(60s);
   CHECK(w.asked.size() - before >= 10);
   CHECK(w.asked.size() - before <= 13);
   w.number = "7";
-  REQUIRE(w.until("Failed"));
-  CHECK(w.check()["value"] == "7");
+  REQUIRE(w.until(api::CheckResult::failed));
+  CHECK(w.check().value == "7");
   w.number.clear();
-  REQUIRE(w.until("Inconclusive"));
+  REQUIRE(w.until(api::CheckResult::inconclusive));
   w.number = "0";
-  REQUIRE(w.until("Passed"));
+  REQUIRE(w.until(api::CheckResult::passed));
 }

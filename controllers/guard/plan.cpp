@@ -58,7 +58,7 @@ class Judge {
 
   std::optional<Refused> budget(const api::ChangeBudget& budget) {
     budget_ = &budget;
-    if (!way_back_) {
+    if (!way_back_ && !snapshot_.break_glass) {
       if (auto no = account_.breakers().hold(budget)) return no;
       if (auto no = schedules()) return no;
     }
@@ -69,7 +69,7 @@ class Judge {
     return std::nullopt;
   }
   void commit(const reconcile::Text& id) {
-    for (const auto& w : windows_) account_.count(account_.window(w.budget, w.limit, w.domain, w.duration), begins_, 1);
+    for (const auto& w : windows_) account_.count(w, begins_, 1);
     for (const auto& b : snapshot_.budgets)
       if (!way_back_) account_.breakers().let_through(*b, id);
   }
@@ -126,44 +126,60 @@ class Judge {
 
   std::optional<Refused> limit(const api::BudgetLimit& limit) {
     const bool whole_cluster = api::scope(limit) == api::LimitScope::cluster;
-    const std::string path = budget_->metadata.name.str() + "/" + limit.name.str();
-    const std::string domain = whole_cluster ? std::string() : request_.domain.str();
-    if (limit.max_concurrent) {
+    const reconcile::Text domain = whole_cluster ? reconcile::Text() : request_.domain;
+    if (limit.max_concurrent && !snapshot_.break_glass) {
       const auto allowed = share_up(*limit.max_concurrent, account_.machines(domain, whole_cluster));
-      const auto now = account_.in_flight(path, domain, whole_cluster, request_.subject_uid);
+      const auto now = account_.in_flight(bits(limit.operations), domain, whole_cluster, request_);
       if (now + 1 > allowed)
         return no(api::reason::max_concurrent,
                   "limit " + limit.name.str() + ": " + std::to_string(now) + " are under way, " + std::to_string(allowed) + " may be",
                   soon);
     }
     for (const auto& w : limit.windows) {
-      const auto& account = account_.window(budget_->metadata.name, limit.name, domain, w.duration);
-      const auto count = used(account, begins_);
-      if (!way_back_ && count + 1 > w.max) return window_full(limit, w, account, count);
-      windows_.push_back({.budget = budget_->metadata.name, .limit = limit.name, .domain = domain, .duration = w.duration});
+      const Account::Window window{
+          .budget = budget_, .limit = &limit, .duration = w.duration, .domain = domain, .whole_cluster = whole_cluster};
+      if (!account_.has_room(window)) {
+        if (way_back_) continue;  // it is counted no more
+        return whole_cluster ? too_many() : too_wide();
+      }
+      const auto count = account_.used(window, begins_);
+      if (!way_back_ && !snapshot_.break_glass && count + 1 > w.max) return window_full(limit, w, window, count);
+      windows_.push_back(window);
     }
-    limits.emplace_back(path);
+    if (!limit.windows.empty()) limits.emplace_back(budget_->metadata.name.str() + "/" + limit.name.str());
     return std::nullopt;
   }
 
-  Refused window_full(const api::BudgetLimit& limit, const api::BudgetWindow& w, const api::LedgerWindow& account,
-                      std::int64_t count) const {
+  Refused too_wide() const {
+    return no(api::reason::budget_too_wide,
+              "its windows of scope FailureDomain, those of budgets before it by name included, times the " +
+                  std::to_string(account_.fleet().domains()) + " failure domains of this cluster are more than " +
+                  std::to_string(max_domain_rows) + ", or the windows more than " + std::to_string(max_domain_windows) +
+                  ": use fewer of them, or scope Cluster",
+              later);
+  }
+  Refused too_many() const {
+    return no(api::reason::ledger_full, "all budgets of this cluster have more windows than its account can hold: use fewer", later);
+  }
+
+  Refused window_full(const api::BudgetLimit& limit, const api::BudgetWindow& w, const Account::Window& window, std::int64_t count) const {
     const std::string length = reconcile::format_duration(w.duration);
-    if (const auto& d = account_.distrusted(); d && d->time + w.duration + bucket_width(w.duration) > snapshot_.now)
+    if (const auto& d = account_.distrusted(); d && d->time + w.duration + bucket_width(w.duration, parts(window)) > snapshot_.now)
       return no(d->reason.view(),
                 "limit " + limit.name.str() + ": its window of " + length + " counts as full since " + reconcile::format_rfc3339(d->time) +
                     ", when the GuardLedger was not to be trusted: " + d->message.str(),
-                until_free(account));
+                until_free(window));
     return no(
         api::reason::window_full,
         "limit " + limit.name.str() + ": " + std::to_string(count) + " in the last " + length + ", " + std::to_string(w.max) + " may be",
-        until_free(account));
+        until_free(window));
   }
+  static std::int64_t parts(const Account::Window& window) { return window.whole_cluster ? window_parts : domain_parts; }
 
   // When the oldest bucket leaves the window; bounded, for others may change the budget meanwhile.
-  std::chrono::milliseconds until_free(const api::LedgerWindow& window) const {
-    if (window.buckets.empty()) return later;
-    return bounded(window.buckets.front().start + window.duration + bucket_width(window.duration) - snapshot_.now);
+  std::chrono::milliseconds until_free(const Account::Window& window) const {
+    const auto ends = account_.oldest_ends(window);
+    return ends ? bounded(*ends + window.duration - snapshot_.now) : later;
   }
   static std::chrono::milliseconds bounded(std::chrono::microseconds wait) {
     return std::clamp(std::chrono::ceil<std::chrono::milliseconds>(wait), std::chrono::milliseconds(1'000), later);
@@ -176,7 +192,7 @@ class Judge {
   reconcile::WallTime begins_;
   bool way_back_;
   const api::ChangeBudget* budget_ = nullptr;
-  std::vector<api::LedgerWindow> windows_;  // which to count in; without buckets
+  std::vector<Account::Window> windows_;  // which to count in
 };
 
 // Of several that say no, the one that says it for the longest is named: before that it is no use to ask again.
@@ -201,43 +217,58 @@ std::optional<Refused> unseen(const Snapshot& snapshot, const PermitRequest& req
                  .retry_after = std::chrono::milliseconds(5'000)};
 }
 
-Verdict judge(const Snapshot& snapshot, Account& account, Schedules& schedules, const PermitRequest& request) {
-  if (auto no = unseen(snapshot, request)) return std::move(*no);
+// Nobody knows what it says, so it may say no to this.
+std::optional<Refused> unreadable(const Snapshot& snapshot, const PermitRequest& request) {
+  if (snapshot.unreadable.empty() || is_way_back(request.operation)) return std::nullopt;
+  const auto& first = snapshot.unreadable.front();
+  return Refused{
+      .kind = "ChangeBudget",
+      .name = first.name,
+      .reason = api::reason::budget_unreadable,
+      .message = "this version of endstate can't read it (" + first.why + "), so nothing forward is done: upgrade endstate, or edit it",
+      .retry_after = later};
+}
+
+struct Judged {
+  Verdict verdict;
+  bool fresh = false;  // given now, not found again
+};
+
+Judged judge(const Snapshot& snapshot, Account& account, Schedules& schedules, const PermitRequest& request) {
+  if (auto no = unseen(snapshot, request)) return {std::move(*no)};
   const std::string id = request.id();
-  const auto* machine = account.machine(request.subject_uid.view());
   const auto begins = begin_of(request, snapshot.now);
+  if (is_under_way(account.fleet(), request, id)) return {Granted{id}};  // what has begun must be able to end
   if (const auto* grant = account.find(id)) {
-    if (!is_stale(*grant, machine, begins)) return Granted{id};
+    if (!is_stale(*grant, account.machine(request.subject_uid), begins)) return {Granted{id}};
     account.withdraw(*grant);
-  } else if (is_under_way(machine, id)) {  // its grant has expired: what has begun must be able to end
-    account.adopt(*machine);
-    return Granted{id};
   }
-  if (account.grants() >= max_grants)
-    return Refused{.kind = "GuardLedger",
-                   .name = snapshot.cluster.name,
-                   .reason = api::reason::ledger_full,
-                   .message = std::to_string(max_grants) + " operations are under way in this cluster",
-                   .retry_after = soon};
+  const bool way_back = is_way_back(request.operation);
+  if (account.is_full(way_back))
+    return {Refused{.kind = "GuardLedger",
+                    .name = snapshot.cluster.name,
+                    .reason = api::reason::ledger_full,
+                    .message = std::to_string(account.pending()) + " operations are about to begin in this cluster, and " +
+                               std::to_string(account.fleet().locks()) + " are under way",
+                    .retry_after = soon}};
   Judge judge(snapshot, account, schedules, request);
   std::vector<Refused> refusals;
+  if (auto no = unreadable(snapshot, request)) refusals.push_back(std::move(*no));
   for (const auto& budget : snapshot.budgets)
     if (auto refused = judge.budget(*budget)) refusals.push_back(std::move(*refused));
-  if (!refusals.empty()) return most_restrictive(std::move(refusals));
-  const bool unavailable = !account.costs_availability(request);
+  if (!refusals.empty()) return {most_restrictive(std::move(refusals))};
   judge.commit(id);
+  // Of a control plane: its component. It has no lock yet where an older loop asks, so it counts until it expires.
+  const bool of_cluster = !request.subject_uid.empty() && request.subject_uid == account.fleet().cluster_uid();
   account.add({.id = id,
                .machine_uid = request.subject_uid,
-               .machine = request.subject.name,
+               .machine = of_cluster ? request.component : request.subject.name,
                .operation = request.operation,
-               .revision = request.revision,
-               .attempt = request.attempt,
                .domain = request.domain,
                .limits = std::move(judge.limits),
-               .unavailable = unavailable,
                .grant_time = begins,
-               .expire_time = begins + request.lasts});
-  return Granted{id};
+               .expire_time = of_cluster ? begins + request.lasts : reconcile::WallTime{}});
+  return {Granted{id}, true};
 }
 
 }  // namespace
@@ -256,26 +287,28 @@ bool is_of_machines(std::string_view operation) {
 }
 
 Decision decide(const Snapshot& snapshot, const std::vector<PermitRequest>& requests) {
+  std::optional<Fleet> counted;
+  if (!snapshot.fleet) counted = count({snapshot.object, snapshot.machines, snapshot.hosts, snapshot.assignments});
+  const Fleet& fleet = snapshot.fleet ? *snapshot.fleet : *counted;
   Decision decision;
   decision.doubt = snapshot.doubt;
-  if (!decision.doubt && !snapshot.own) decision.doubt = doubt_of(snapshot.ledger, snapshot.machines);
-  Account account(snapshot);
+  if (!decision.doubt && !snapshot.own) decision.doubt = doubt_of(snapshot.ledger, fleet);
+  Account account(snapshot, fleet);
   account.settle();
   if (decision.doubt) account.distrust(*decision.doubt);
   Schedules schedules(snapshot);
   decision.verdicts.reserve(requests.size());
   for (std::size_t i = 0; i < requests.size(); ++i) {
-    const auto before = account.grants();
-    decision.verdicts.push_back(judge(snapshot, account, schedules, requests[i]));
-    if (account.grants() > before) decision.fresh.push_back(i);
+    auto judged = judge(snapshot, account, schedules, requests[i]);
+    decision.verdicts.push_back(std::move(judged.verdict));
+    if (judged.fresh) decision.fresh.push_back(i);
   }
   decision.changed = account.changed();
   decision.may_wait = account.may_wait();
   decision.ledger = account.take();
-  // Windows that were only looked at are none.
-  std::erase_if(decision.ledger.windows, [](const auto& w) { return w.buckets.empty(); });
   if (decision.changed) {
     ++decision.ledger.generation;
+    decision.ledger.seen = snapshot.seen;
     seal(decision.ledger, snapshot.now);
   }
   return decision;

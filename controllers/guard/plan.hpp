@@ -4,7 +4,8 @@
 //   the first by name); its message lists the others that say no too. Without a budget everything is granted and recorded.
 // - A grant is told by its id: asked for again it is granted again and costs nothing (a restarted operator never pays twice). One by which
 //   nothing has begun yet is judged anew, and counts from then: a window bounds what begins in it, not what was once permitted.
-// - What is under way on a machine goes on, also when its grant has expired or was lost.
+// - What is under way is known by its lock (fleet.hpp), and goes on whatever the account says. The ledger keeps a permit until its lock is
+//   seen: 60 s at most, then it is given back.
 // - Windows are counted in buckets (buckets.hpp), by the time that the request begins at: never one over, at most a 60th too slow.
 // - maxUnavailable counts the cluster's wanted machines that have been in service: those that are unavailable, whatever the cause, and
 //   those with a grant under way. A machine that is being deleted is not wanted any more: it counts on neither side. What disturbs an
@@ -16,10 +17,12 @@
 //   the operation is on, and one that can't be judged holds what it names.
 // - The way back (rollback, certificate rotation) is never held by a window, a schedule or a breaker; it is counted.
 // - An account that can't be what was written last (trust.hpp) counts with full windows.
+// - A budget that this version can't read may say no: forward changes of the clusters that it selects wait.
 #pragma once
 #include <optional>
 #include <vector>
 
+#include "apis/v1alpha1/cluster.hpp"
 #include "apis/v1alpha1/machine.hpp"
 #include "apis/v1alpha1/policy.hpp"
 #include "controllers/guard/schedule.hpp"
@@ -29,19 +32,37 @@
 
 namespace endstate::guard {
 
+// A ChangeBudget that this version can't read, and that may select the cluster.
+struct UnreadableBudget {
+  reconcile::Text name;
+  std::string why;
+};
+
+class Fleet;  // fleet.hpp
+
 struct Snapshot {
   reconcile::Key cluster;
   std::vector<reconcile::Ref<v1alpha1::ChangeBudget>> budgets;  // those that select the cluster, by name
-  std::vector<reconcile::Ref<v1alpha1::Machine>> machines;      // of the cluster
+  std::vector<UnreadableBudget> unreadable;
+  const Fleet* fleet = nullptr;                             // what is there and under way; null: it is counted from what follows
+  reconcile::Ref<v1alpha1::Cluster> object;                 // null: nothing is known of its control plane
+  std::vector<reconcile::Ref<v1alpha1::Machine>> machines;  // of the cluster
+  std::vector<reconcile::Ref<v1alpha1::Host>> hosts;        // claimed ones
+  std::vector<reconcile::Ref<v1alpha1::HostAssignment>> assignments;
   v1alpha1::GuardLedgerStatus ledger;
-  std::vector<ZoneFacts> zones;          // of all zones that the budgets' schedules name
-  std::optional<Doubt> doubt;            // what the reader knows against the ledger, beyond what it says itself
-  bool own = false;                      // the reader wrote this ledger itself: there is nothing to doubt
-  reconcile::Sight sight{.seen = true};  // of the cluster's machines, and of the meta cluster that tells of them
+  std::vector<v1alpha1::LedgerChecks> checks;  // how breaker.checks stand, as far as that is newer than the ledger
+  v1alpha1::LedgerSeen seen;                   // what the reader's caches have reached
+  std::vector<ZoneFacts> zones;                // of all zones that the budgets' schedules name
+  std::optional<Doubt> doubt;                  // what the reader knows against the ledger, beyond what it says itself
+  bool own = false;                            // the reader wrote this ledger itself: there is nothing to doubt
+  bool break_glass = false;                    // schedules, windows, breakers and maxConcurrent hold nothing (docs/operating.md)
+  reconcile::Sight sight{.seen = true};        // of the cluster's machines, and of the meta cluster that tells of them
+  std::vector<v1alpha1::BlindGap> gaps;        // when it could not be seen: operations had no time then
   reconcile::WallTime now{};
 };
 
-inline constexpr std::size_t max_grants = 3'000;  // as the CRD says: past it the object would come near etcd's limit
+// Permits whose lock isn't seen yet. What needs more waits for a moment: the account stays an object of some ten KiB.
+inline constexpr std::size_t max_pending = 160;
 
 struct Decision {
   v1alpha1::GuardLedgerStatus ledger;  // generation raised by one if it changed

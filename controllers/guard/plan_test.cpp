@@ -103,8 +103,11 @@ TEST_CASE("what is under way goes on, in its grant's time and after it", "[guard
   auto& m = *w.machines[0];
   const auto request = w.ask(m);
   CHECK(w.one(request) == "granted");
-  m.status.operation = api::Operation{.id = request.id(), .type = api::OperationType::update, .revision = "r2", .deadline = start + 7200s};
+  m.status.operation = api::Operation{
+      .id = request.id(), .type = api::OperationType::update, .revision = "r2", .start_time = start, .deadline = start + 7200s};
   w.now += 600s;
+  w.decide({});
+  CHECK(w.ledger.grants.empty());  // its lock is seen
   const auto generation = w.ledger.generation;
   CHECK(w.one(request) == "granted");
   CHECK(w.ledger.generation == generation);
@@ -349,7 +352,7 @@ TEST_CASE("a grant ends with its operation, its machine, or its time", "[guard]"
   CHECK(w.one(w.ask(m)) == "granted");
 
   SECTION("its operation") {
-    m.status.operation = api::Operation{.id = w.ask(m).id(), .type = {}, .owner = {}, .start_time = {}, .deadline = {}};
+    w.begin(m, w.ask(m));
     w.now += 90s;
     CHECK(next() == "b MaxConcurrent");  // it is named, so it is under way
     w.end(m);
@@ -366,8 +369,18 @@ TEST_CASE("a grant ends with its operation, its machine, or its time", "[guard]"
     CHECK(w.one(w.ask(*w.machines[1])) == "granted");
   }
   SECTION("its time") {
-    m.status.operation = api::Operation{.id = w.ask(m).id(), .type = {}, .owner = {}, .start_time = {}, .deadline = {}};
+    w.begin(m, w.ask(m), 3000s);
+    w.now += 3599s;  // past its deadline its loop ends it
+    CHECK(next() == "b MaxConcurrent");
+    w.now += 1s;
+    CHECK(next() == "granted");
+  }
+  SECTION("its time, while it could be seen") {
+    w.begin(m, w.ask(m), 3000s);
     w.now += 3601s;
+    w.gaps = {{start + 100s, start + 200s}};
+    CHECK(next() == "b MaxConcurrent");
+    w.now += 99s;
     CHECK(next() == "granted");
   }
 }
@@ -406,14 +419,17 @@ TEST_CASE("a clock set back frees nothing; one set forward and back doesn't clos
   CHECK(w.one(w.ask(*w.machines[2])) == "granted");
 }
 
-TEST_CASE("the ledger is bounded", "[guard]") {
+TEST_CASE("permits whose lock isn't seen are bounded; what is under way is not", "[guard]") {
   World w;
   w.fleet(3'005);
   std::vector<PermitRequest> requests;
   for (const auto& m : w.machines) requests.push_back(w.ask(*m));
   const auto verdicts = w.decide(requests);
-  CHECK(w.ledger.grants.size() == 3'000);
+  CHECK(w.ledger.grants.size() == max_pending);
   CHECK(std::get<Refused>(verdicts.back()).reason == api::reason::ledger_full);
+  for (std::size_t i = 0; i < 3'000; ++i) w.begin(*w.machines[i], requests[i]);
+  CHECK(w.one(requests[3'001]) == "granted");
+  CHECK(w.ledger.grants.size() == 1);
 }
 
 TEST_CASE("100,000 requests in 32 streams: never one over in any window, and not idle either", "[guard]") {

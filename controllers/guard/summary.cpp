@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "controllers/guard/buckets.hpp"
+#include "controllers/guard/domain_windows.hpp"
 #include "controllers/guard/plan.hpp"
 #include "reconcile/json/encode.hpp"
 
@@ -13,30 +14,35 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr std::size_t max_clusters = 64;  // as the field's description says
-constexpr auto settle = 10s;              // at most so often: a summary is for people
-constexpr auto look_again = 1h;           // at schedules, whatever the clock does meanwhile
+constexpr std::size_t max_clusters = 64;   // as the field's description says
+constexpr std::size_t max_breakers = 256;  // the same
+constexpr auto settle = 10s;               // at most so often: a summary is for people
+constexpr auto look_again = 1h;            // at schedules, whatever the clock does meanwhile
 
-std::int64_t in_flight(const api::GuardLedgerStatus& ledger, std::string_view path) {
-  return std::count_if(ledger.grants.begin(), ledger.grants.end(), [path](const auto& g) {
-    return std::any_of(g.limits.begin(), g.limits.end(), [path](const auto& l) { return l == path; });
-  });
+void put_usage(api::ChangeBudgetStatus& status, const BudgetInput& in, const BudgetInput::Account& account) {
+  auto ledger = account.ledger ? account.ledger->status : api::GuardLedgerStatus();
+  const DomainWindows domains(ledger);
+  const auto& budget = in.budget->metadata.name;
+  for (std::size_t i = 0; i < in.budget->spec.limits.size(); ++i) {
+    const auto& limit = in.budget->spec.limits[i];
+    api::LimitUsage usage{.cluster = account.cluster.str(), .limit = limit.name, .windows = {}};
+    if (i < account.in_flight.size()) usage.in_flight = account.in_flight[i];
+    for (const auto& w : limit.windows) {
+      // Of scope FailureDomain: of the domain that is the fullest.
+      api::WindowUsage window{.duration = w.duration, .used = domains.fullest(budget, limit.name, w.duration, in.now)};
+      for (const auto& l : ledger.windows)
+        if (l.budget == budget && l.limit == limit.name && l.duration == w.duration) window.used = std::max(window.used, used(l, in.now));
+      usage.windows.push_back(window);
+    }
+    status.usage.push_back(std::move(usage));
+  }
 }
 
-api::LimitUsage usage_of(const BudgetInput& in, const BudgetInput::Account& account, const api::BudgetLimit& limit) {
-  api::LimitUsage usage;
-  usage.cluster = account.cluster.str();
-  usage.limit = limit.name;
-  if (account.ledger) usage.in_flight = in_flight(account.ledger->status, in.budget->metadata.name.str() + "/" + limit.name.str());
-  for (const auto& w : limit.windows) {
-    api::WindowUsage window{.duration = w.duration};
-    if (account.ledger)
-      for (const auto& l : account.ledger->status.windows)
-        if (l.budget == in.budget->metadata.name && l.limit == limit.name && l.duration == w.duration)
-          window.used = std::max(window.used, used(l, in.now));  // of the failure domain that is the fullest
-    usage.windows.push_back(window);
-  }
-  return usage;
+// For people: the guard decides by what the accounts say.
+void put_checks(api::ChangeBudgetStatus& status, const BudgetInput& in, const BudgetInput::Account& account) {
+  if (!account.ledger) return;
+  for (const auto& c : account.ledger->status.checks)
+    if (c.budget == in.budget->metadata.name) status.checks.push_back({.cluster = account.cluster.str(), .checks = c.checks});
 }
 
 bool is_busy(const api::ChangeBudgetStatus& status) {
@@ -82,16 +88,19 @@ Schedules look_at_schedules(const BudgetInput& in) {
 // Before the first write of an account there is none: what was known stays, the guard looks for it here when an account was lost.
 bool is_written(const BudgetInput::Account& account) { return account.ledger && account.ledger->status.generation > 0; }
 
-void put_breakers(api::ChangeBudgetStatus& status, const BudgetInput& in, const BudgetInput::Account& account) {
+// Of the clusters that aren't shown otherwise only those whose breaker isn't closed: who lost an account finds here what held.
+void put_breakers(api::ChangeBudgetStatus& status, const BudgetInput& in, const BudgetInput::Account& account, bool is_shown) {
+  const auto put = [&](const api::BreakerStatus& b) {
+    if ((is_shown || b.state != api::BreakerState::closed) && status.breakers.size() < max_breakers) status.breakers.push_back(b);
+  };
   if (!is_written(account)) {
     for (const auto& known : in.budget->status.breakers)
-      if (known.cluster == account.cluster.str()) status.breakers.push_back(known);
+      if (known.cluster == account.cluster.str()) put(known);
     return;
   }
   for (const auto& b : account.ledger->status.breakers)
     if (b.budget == in.budget->metadata.name)
-      status.breakers.push_back(
-          {.cluster = account.cluster.str(), .state = b.state, .reason = b.reason, .message = b.message, .since = b.since});
+      put({.cluster = account.cluster.str(), .state = b.state, .reason = b.reason, .message = b.message, .since = b.since});
 }
 
 std::chrono::seconds longest_window(const api::ChangeBudgetSpec& spec) {
@@ -121,15 +130,47 @@ void judge_trust(api::ChangeBudgetStatus& status, const BudgetInput& in, reconci
     plan.events.push_back({.warning = true, .reason = reason, .action = "Distrust", .note = std::string_view(message).substr(0, 1024)});
 }
 
-// `wrong`: a schedule that can't be judged; `missing`: a MetricSource that a check names and that isn't there.
-void set_conditions(api::ChangeBudgetStatus& status, const BudgetInput& in, const std::string& wrong, const std::string& missing) {
+struct Trouble {
+  std::string_view reason;
+  std::string message;
+};
+
+// The first of what keeps it from being judged as it is written.
+std::optional<Trouble> trouble_of(const BudgetInput& in, const std::string& wrong_schedule) {
+  if (const auto word = reconcile::find_unknown_word(in.budget->spec); !word.empty())
+    return Trouble{api::reason::budget_unreadable,
+                   "spec." + word +
+                       " is a word that this version of endstate doesn't know: nothing forward is "
+                       "done in the clusters that it selects until endstate is upgraded, or the budget edited"};
+  if (!wrong_schedule.empty()) return Trouble{api::reason::schedule_invalid, wrong_schedule};
+  for (const auto& account : in.accounts)
+    if (account.too_wide)
+      return Trouble{api::reason::budget_too_wide,
+                     "in Cluster " + account.cluster.str() +
+                         " its windows of scope FailureDomain, times the failure domains, are more than can be "
+                         "counted: what they name isn't permitted forward there; use fewer, or scope Cluster"};
+  if (!in.missing.empty()) return Trouble{api::reason::metric_source_not_found, in.missing};
+  return std::nullopt;
+}
+
+void set_conditions(api::ChangeBudgetStatus& status, const BudgetInput& in, const std::optional<Trouble>& trouble) {
   using enum reconcile::ConditionStatus;
-  const auto& stalled = wrong.empty() ? missing : wrong;
-  const auto why = wrong.empty() ? api::reason::metric_source_not_found : api::reason::schedule_invalid;
-  const bool good = stalled.empty();
-  set(status, in, api::condition::ready, good ? true_ : false_, good ? api::reason::ready : why, stalled);
+  const std::string_view message = trouble ? std::string_view(trouble->message).substr(0, 1024) : std::string_view();
+  set(status, in, api::condition::ready, trouble ? false_ : true_, trouble ? trouble->reason : api::reason::ready, message);
   set(status, in, api::condition::reconciling, false_, api::reason::up_to_date, {});
-  set(status, in, api::condition::stalled, good ? false_ : true_, good ? api::reason::not_stalled : why, stalled);
+  set(status, in, api::condition::stalled, trouble ? true_ : false_, trouble ? trouble->reason : api::reason::not_stalled, message);
+}
+
+// The annotation that resets a breaker is one-shot: it goes when the account of the cluster that it names says that the breaker is closed.
+bool is_reset_done(const BudgetInput& in, std::string_view asked) {
+  for (const auto& account : in.accounts) {
+    if (account.cluster.str() != asked) continue;
+    if (!is_written(account)) return false;
+    const auto& all = account.ledger->status.breakers;
+    return std::none_of(all.begin(), all.end(),
+                        [&](const auto& b) { return b.budget == in.budget->metadata.name && b.state != api::BreakerState::closed; });
+  }
+  return true;  // it selects no such cluster
 }
 
 }  // namespace
@@ -139,26 +180,21 @@ reconcile::Plan plan_summary(const BudgetInput& in) {
   api::ChangeBudgetStatus status;
   status.observed_generation = budget.metadata.generation;
   status.conditions = budget.status.conditions;
-  for (std::size_t i = 0; i < std::min(in.accounts.size(), max_clusters); ++i) {
-    const auto& account = in.accounts[i];
-    for (const auto& limit : budget.spec.limits) status.usage.push_back(usage_of(in, account, limit));
-    put_breakers(status, in, account);
+  for (std::size_t i = 0; i < in.accounts.size(); ++i) {
+    const bool is_shown = i < max_clusters;
+    put_breakers(status, in, in.accounts[i], is_shown);
+    if (!is_shown) continue;
+    put_usage(status, in, in.accounts[i]);
+    put_checks(status, in, in.accounts[i]);
   }
-  auto checks = plan_checks(budget, in.checked, in.answers, in.now);
-  const bool answered = !(checks.status == budget.status.checks);
-  status.checks = std::move(checks.status);
   auto schedules = look_at_schedules(in);
   status.schedules = std::move(schedules.all);
-  set_conditions(status, in, schedules.wrong, checks.missing);
+  set_conditions(status, in, trouble_of(in, schedules.wrong));
 
   reconcile::Plan plan;
-  plan.queries = std::move(checks.queries);
   judge_trust(status, in, plan);
-  // The annotation that resets a breaker is one-shot: it goes when the ledger says that the breaker is closed.
   const auto asked = budget.metadata.annotations.get(api::annotation::reset_breaker);
-  const bool done = !asked.empty() && std::none_of(status.breakers.begin(), status.breakers.end(), [asked](const auto& b) {
-    return b.cluster == asked && b.state != api::BreakerState::closed;
-  });
+  const bool done = !asked.empty() && is_reset_done(in, asked);
   if (done)
     plan.actions.push_back(
         {.verb = reconcile::Verb::json_patch,
@@ -169,15 +205,13 @@ reconcile::Plan plan_summary(const BudgetInput& in) {
          .uid = budget.metadata.uid,
          .resource_version = budget.metadata.resource_version,
          .why = "the breaker is closed"});
-  plan.status =
-      reconcile::StatusWrite{.kind = &reconcile::kind_of<api::ChangeBudget>,
-                             .key = budget.metadata.key(),
-                             .uid = budget.metadata.uid,
-                             .resource_version = budget.metadata.resource_version,
-                             .status = reconcile::encode(status),
-                             .changed = !reconcile::same(status, budget.status),
-                             // What the guard decides by is not only for people: an answer is stored when it is counted.
-                             .settle = budget.status.observed_generation == budget.metadata.generation && !answered ? settle : 0s};
+  plan.status = reconcile::StatusWrite{.kind = &reconcile::kind_of<api::ChangeBudget>,
+                                       .key = budget.metadata.key(),
+                                       .uid = budget.metadata.uid,
+                                       .resource_version = budget.metadata.resource_version,
+                                       .status = reconcile::encode(status),
+                                       .changed = !reconcile::same(status, budget.status),
+                                       .settle = budget.status.observed_generation == budget.metadata.generation ? settle : 0s};
   if (is_busy(status)) plan.again = settle;  // windows empty by time alone
   if (schedules.turns) {
     const auto wait = std::clamp(std::chrono::ceil<std::chrono::milliseconds>(*schedules.turns - in.now), std::chrono::milliseconds(1'000),
@@ -186,7 +220,6 @@ reconcile::Plan plan_summary(const BudgetInput& in) {
   } else if (!plan.again && reconcile::is_false(status.conditions, api::condition::ledgers_trusted)) {
     plan.again = std::chrono::milliseconds(60'000);
   }
-  if (checks.again && (!plan.again || *checks.again < *plan.again)) plan.again = *checks.again;
   return plan;
 }
 

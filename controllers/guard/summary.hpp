@@ -5,7 +5,6 @@
 
 #include "apis/v1alpha1/cluster.hpp"
 #include "apis/v1alpha1/policy.hpp"
-#include "controllers/guard/checks.hpp"
 #include "controllers/guard/schedule.hpp"
 #include "reconcile/cache/view.hpp"
 #include "reconcile/run/loop.hpp"
@@ -17,11 +16,12 @@ struct BudgetInput {
   struct Account {
     reconcile::Key cluster;
     reconcile::Ref<v1alpha1::GuardLedger> ledger;  // null: nothing was granted there yet
+    std::vector<std::int64_t> in_flight;           // by limit of the budget; none: nobody has counted
+    bool too_wide = false;                         // its windows of scope FailureDomain aren't counted there
   };
-  std::vector<Account> accounts;        // of the clusters that it selects, by key
-  std::vector<ZoneFacts> zones;         // that its schedules name
-  std::vector<CheckedCluster> checked;  // the same clusters, with what breaker.checks ask; none without a breaker
-  Answers answers;
+  std::vector<Account> accounts;  // of the clusters that it selects, by key
+  std::vector<ZoneFacts> zones;   // that its schedules name
+  std::string missing;            // a MetricSource that a check names and that isn't there; empty: all are
   reconcile::WallTime now{};
 };
 

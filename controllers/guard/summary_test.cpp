@@ -15,6 +15,9 @@ struct Summary {
   std::shared_ptr<api::ChangeBudget> budget = std::make_shared<api::ChangeBudget>();
   std::shared_ptr<api::GuardLedger> ledger = std::make_shared<api::GuardLedger>();
   std::vector<ZoneFacts> zones;
+  std::vector<BudgetInput::Account> others;  // before it
+  std::vector<std::int64_t> in_flight;
+  bool too_wide = false;
   WallTime now = start;
 
   Summary() {
@@ -27,7 +30,9 @@ struct Summary {
     l.windows = {{3600s, 10}};
   }
   reconcile::Plan plan() const {
-    return plan_summary({.budget = budget, .accounts = {{{"prod", "hz"}, ledger}}, .zones = zones, .now = now});
+    auto accounts = others;
+    accounts.push_back({.cluster = {"prod", "hz"}, .ledger = ledger, .in_flight = in_flight, .too_wide = too_wide});
+    return plan_summary({.budget = budget, .accounts = accounts, .zones = zones, .now = now});
   }
   // What the plan would store, stored.
   std::string store() {
@@ -57,7 +62,7 @@ struct Summary {
 TEST_CASE("how full limits are, and that all is well", "[guard][summary]") {
   Summary s;
   s.ledger->status.windows = {{.budget = "b", .limit = "updates", .duration = 3600s, .buckets = {{start - 60s, 4}}}};
-  s.ledger->status.grants = {{.id = "1", .limits = {"b/updates"}}, {.id = "2", .limits = {"other/updates"}}};
+  s.in_flight = {1};
   CHECK(s.says(R"("usage":[{"cluster":"prod/hz","limit":"updates","inFlight":1,"windows":[{"durationSeconds":3600,"used":4}]}])"));
   for (const auto* part :
        {R"("type":"Ready","status":"True")", R"("type":"Stalled","status":"False")", R"("type":"LedgersTrusted","status":"True")"})
@@ -122,6 +127,33 @@ TEST_CASE("breakers are shown, half-open ones too; the annotation goes when its 
   }
   s.ledger->status.breakers = {{.budget = "b", .reason = "ResetByUser", .since = start}};
   CHECK(s.plan().actions.size() == 1);
+}
+
+TEST_CASE("the 65th cluster: its open breaker is shown, and a reset goes by its own account", "[guard][summary]") {
+  Summary s;
+  for (int i = 0; i < 64; ++i) s.others.push_back({.cluster = {"prod", "a" + std::to_string(i)}, .ledger = s.ledger});
+  auto own = std::make_shared<api::GuardLedger>(*s.ledger);
+  own->status.breakers = {{.budget = "b", .state = api::BreakerState::open, .reason = "MetricFailed", .message = "m", .since = start}};
+  s.ledger = own;
+  s.budget->metadata.annotations.set(api::annotation::reset_breaker, "prod/hz");
+  CHECK(s.says(R"("breakers":[{"cluster":"prod/hz","state":"Open","reason":"MetricFailed")"));
+  CHECK(s.plan().actions.empty());
+  own->status.breakers[0].state = api::BreakerState::closed;
+  CHECK(s.plan().actions.size() == 1);
+  s.budget->metadata.annotations.set(api::annotation::reset_breaker, "prod/nobody");
+  CHECK(s.plan().actions.size() == 1);
+}
+
+TEST_CASE("a budget that can't be judged as it is written is Stalled, and says why", "[guard][summary]") {
+  Summary s;
+  SECTION("a word of a later version") {
+    s.budget->spec.limits[0].operations = {static_cast<api::BudgetOperation>(reconcile::unknown_word_value("MachineDefragment"))};
+    CHECK(s.says(R"("type":"Stalled","status":"True","reason":"BudgetUnreadable","message":"spec.limits[0].operations)"));
+  }
+  SECTION("too many windows times failure domains") {
+    s.too_wide = true;
+    CHECK(s.says(R"("type":"Stalled","status":"True","reason":"BudgetTooWide","message":"in Cluster prod/hz)"));
+  }
 }
 
 TEST_CASE("what was known of a breaker stays while its account is gone: the guard looks for it there", "[guard][summary]") {

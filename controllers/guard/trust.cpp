@@ -4,6 +4,7 @@
 #include <set>
 
 #include "controllers/common/operation_name.hpp"
+#include "controllers/guard/fleet.hpp"
 #include "reconcile/json/encode.hpp"
 #include "reconcile/run/guard.hpp"
 
@@ -45,15 +46,32 @@ std::vector<Begun> begun_on(const api::Machine& machine) {
   return all;
 }
 
-std::optional<Doubt> is_old(const api::GuardLedgerStatus& ledger, const std::vector<reconcile::Ref<api::Machine>>& machines) {
+std::optional<Doubt> is_old(const api::GuardLedgerStatus& ledger, const Fleet& fleet) {
   std::set<std::string_view> known;
   for (const auto& g : ledger.grants) known.insert(g.id.view());
-  for (const auto& machine : machines)
-    for (const auto& begun : begun_on(*machine))
-      if (begun.start > ledger.time + slack && !known.contains(begun.id.view()) && was_granted(begun, machine->metadata.uid))
-        return Doubt{api::reason::ledger_old, "it was written at " + reconcile::format_rfc3339(ledger.time) +
-                                                  " and doesn't know the grant by which machine " + machine->metadata.name.str() +
-                                                  " began at " + reconcile::format_rfc3339(begun.start)};
+  std::optional<Doubt> doubt;
+  fleet.each([&](const Fleet::Member& member) {
+    if (doubt) return;
+    const auto& machine = *member.machine;
+    for (const auto& begun : begun_on(machine))
+      if (begun.start > ledger.time + slack && !known.contains(begun.id.view()) && was_granted(begun, machine.metadata.uid))
+        doubt = Doubt{api::reason::ledger_old, "it was written at " + reconcile::format_rfc3339(ledger.time) +
+                                                   " and doesn't know the grant by which machine " + machine.metadata.name.str() +
+                                                   " began at " + reconcile::format_rfc3339(begun.start)};
+  });
+  return doubt;
+}
+
+// A version that didn't say what it had seen kept no claims either: nothing can be told from its ledger.
+std::optional<Doubt> is_lost(const api::GuardLedgerStatus& ledger, const Fleet& fleet) {
+  if (ledger.seen == api::LedgerSeen{}) return std::nullopt;
+  for (const auto& uid : fleet.lost()) {
+    const auto& member = *fleet.find(uid);
+    const auto of_it = [&](const auto& g) { return g.id == member.lock->id; };
+    if (std::any_of(ledger.grants.begin(), ledger.grants.end(), of_it)) continue;
+    return Doubt{api::reason::ledger_old, "the host of machine " + member.machine->metadata.name.str() + " is at work by the grant " +
+                                              member.lock->id.str() + ", of which nothing is known: was the meta cluster restored?"};
+  }
   return std::nullopt;
 }
 
@@ -64,11 +82,12 @@ void seal(api::GuardLedgerStatus& ledger, WallTime now) {
   ledger.digest = digest_of(ledger);
 }
 
-std::optional<Doubt> doubt_of(const api::GuardLedgerStatus& ledger, const std::vector<reconcile::Ref<api::Machine>>& machines) {
+std::optional<Doubt> doubt_of(const api::GuardLedgerStatus& ledger, const Fleet& fleet) {
   if (ledger.digest.empty() && ledger.time == WallTime{}) return std::nullopt;
   if (!(ledger.digest == digest_of(ledger)))
     return Doubt{api::reason::ledger_edited, "it was changed by somebody else than the operator: its digest doesn't match"};
-  return is_old(ledger, machines);
+  if (auto old = is_old(ledger, fleet)) return old;
+  return is_lost(ledger, fleet);
 }
 
 }  // namespace endstate::guard

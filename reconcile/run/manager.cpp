@@ -630,6 +630,14 @@ void Manager::enqueue(std::string_view loop, const Key& key) {
     if (impl_->runners[i]->name == loop) impl_->add(i, key, Priority::high);
 }
 
+void Manager::let_in(std::string_view loop, const Key& key) {
+  for (const auto& runner : impl_->runners) {
+    if (runner->name != loop) continue;
+    if (const auto at = runner->keys.find(key); at != runner->keys.end()) at->second.memory.refused_at = MonoTime::min();
+  }
+  enqueue(loop, key);
+}
+
 Health Manager::alive(MonoTime now) const {
   const auto last = impl_->last_beat.load();
   const auto silence = now - MonoTime(std::chrono::nanoseconds(last));

@@ -81,6 +81,7 @@ class Manager {
   void stop(std::function<void()> done);
 
   void enqueue(std::string_view loop, const Key& key);  // as if it had changed
+  void let_in(std::string_view loop, const Key& key);   // a permit that was refused may be asked for again now
   ConnectionState connection(std::string_view cluster) const;
   bool idle() const;  // nothing runs, waits for a cache, or is due now (delayed keys may be waiting): for tests and tools
 

@@ -56,8 +56,10 @@ struct Operator {
         guard(
             env, caches, [this] { return leadership.may_act(env.now().mono); }, metrics, log),
         cluster({.hosted = options.hosted_control_planes}),
+        budget([this](const reconcile::Key& of, const v1alpha1::ChangeBudget& b) { return guard.usage(of, b); }),
+        checks(guard),
         manager(env, caches, guard,
-                {&cluster, &addons, &machine_set, &machine, &package, &cluster_package, &budget, &metric_source, &enrolment},
+                {&cluster, &addons, &machine_set, &machine, &package, &cluster_package, &budget, &checks, &metric_source, &enrolment},
                 {.program = "endstate",
                  .instance = options.identity,
                  .lease = &leadership,
@@ -66,6 +68,9 @@ struct Operator {
                  .make = make},
                 metrics, log),
         exporter(env, caches, metrics, [this] { return leadership.may_act(env.now().mono); }) {
+    guard.on_room = [this](const reconcile::PermitRequest& request) {
+      manager.let_in(guard::is_of_machines(request.operation) ? "machine" : "cluster", request.subject);
+    };
     metrics.set("build_info", "1: the version that runs.", {{"version", version}}, 1);
   }
 
@@ -76,10 +81,16 @@ struct Operator {
       exporter.start();
       stay_small();
     });
-    lease_env.post([this] { leadership.start([this](bool leading) { env.post([this, leading] { manager.lead(leading); }); }); });
+    lease_env.post([this] { leadership.start([this](bool leading) { env.post([this, leading] { lead(leading); }); }); });
     std::thread lease_thread([this] { lease_env.run(); });
     env.run();
     lease_thread.join();
+  }
+
+  // The guard first: passes ask it.
+  void lead(bool leading) {
+    guard.lead(leading);
+    manager.lead(leading);
   }
 
   void stay_small() {
@@ -122,6 +133,7 @@ struct Operator {
   package::PackageLoop package;
   package::ClusterPackageLoop cluster_package;
   guard::BudgetLoop budget;
+  guard::ChecksLoop checks;
   metric_source::MetricSourceLoop metric_source;
   enrolment::EnrolmentLoop enrolment;
   reconcile::Manager manager;
