@@ -81,8 +81,8 @@ void Judge::saw_budget(const api::ChangeBudget* before, const api::ChangeBudget*
 void Judge::saw_ledger(const api::GuardLedger* before, const api::GuardLedger* after) {
   const auto& ledger = after != nullptr ? *after : *before;
   auto& ids = grants_[ledger.metadata.name_space.str() + "/" + ledger.spec.cluster_name.str()];
-  ids.clear();
   if (after == nullptr) return;
+  // A permit leaves the ledger when its operation is seen: what was ever in it was given.
   for (const auto& g : after->status.grants) ids.insert(g.id.str());
 }
 
@@ -106,6 +106,7 @@ void Judge::saw_machine(const api::Machine* before, const api::Machine* after, W
   facts.operation = status.operation ? std::string(operation_name(status.operation->type)) : std::string();
   const auto id = status.operation ? status.operation->id.str() : std::string();
   if (id != facts.operation_id) facts.operation_seen = now;
+  if (!judging_ && !id.empty()) grants_[facts.cluster].insert(id);  // under way before we looked: its permit may have left the ledger
   facts.operation_id = id;
   facts.revision = status.operation ? status.operation->revision : reconcile::Text();
   facts.last_revision = status.last_operation ? status.last_operation->revision : reconcile::Text();

@@ -16,7 +16,8 @@
 //                                         isn't counted
 //   without an operation                  HostAssignments of machines in service that got another revision, and no operation said so
 //                                         within `patience`
-//   without a grant                       operations that stand for `patience` without a grant of that id in the cluster's GuardLedger
+//   without a grant                       operations that stand for `patience` and whose grant was never in the cluster's GuardLedger (it
+//                                         leaves the ledger when the operation is seen)
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -101,7 +102,7 @@ class Judge {
   std::map<std::string, v1alpha1::ChangeBudget> budgets_;  // by name
   std::map<std::string, reconcile::Labels> clusters_;      // their labels, by <namespace>/<name>
   std::map<std::string, v1alpha1::MachineSet> sets_;       // the same
-  std::map<std::string, std::set<std::string>> grants_;    // ids, by the ledger's cluster
+  std::map<std::string, std::set<std::string>> grants_;    // ids that ever were, by the ledger's cluster
   std::map<std::string, Facts> machines_;                  // by uid
   std::map<std::string, Tally> tallies_;                   // see add()
   std::vector<Start> starts_;                              // by time
