@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "controllers/cluster/break_glass.hpp"
 #include "controllers/cluster/operations.hpp"
 #include "controllers/cluster/plan_delete.hpp"
 #include "controllers/common/machine_state.hpp"
@@ -77,6 +78,7 @@ class Writer {
     status_.observed_generation = s_.cluster->metadata.generation;
     if (hosted_) status_.operations = under_way(s_.cluster->status.operations, hosted_->unsettled, s_.now);
     status_.phase = phase(s_, link, hosted_);
+    status_.break_glass = plan_break_glass(*s_.cluster, s_.now).status;
     if (hosted_) {
       status_.control_plane = hosted_->status;
       status_.history = hosted_->history;
@@ -335,6 +337,9 @@ Planned plan_in_full(const Snapshot& s) {
     out.plan.queries = std::move(hosted->queries);
     out.plan.again = hosted->again;
   }
+  auto glass = plan_break_glass(*s.cluster, s.now);
+  for (auto& event : glass.events) out.plan.events.push_back(std::move(event));
+  if (glass.again) out.plan.again = std::min(out.plan.again.value_or(*glass.again), *glass.again);
   if (!deletion.done) write_status(s, Writer(s, deletion, hosted ? &*hosted : nullptr).run(), out);
   return out;
 }

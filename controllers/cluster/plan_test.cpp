@@ -319,3 +319,20 @@ TEST_CASE("an operator that isn't to run Hosted control planes says so, and touc
     CHECK(is(scene.plan(), "Ready", true, "Ready"));
   }
 }
+
+TEST_CASE("break-glass: the loop stores that it was accepted, and looks again when it ends", "[cluster][break-glass]") {
+  Scene s;
+  s.pass();
+  s.cluster.metadata.annotations.set(api::annotation::break_glass,
+                                     "until=" + reconcile::format_rfc3339(s.now + seconds(600)) + " by=alice reason=the fix must go out");
+  auto p = s.pass();
+  CHECK(p.plan.status->changed);
+  CHECK(p.plan.status->settle == seconds(0));
+  REQUIRE(p.plan.events.size() == 1);
+  CHECK(p.plan.events[0].reason == "BreakGlass");
+  CHECK(p.plan.again == seconds(600));
+  CHECK(s.cluster.status.break_glass->state == "Active");
+  CHECK(s.pass().plan.events.empty());
+  s.now += seconds(600);
+  CHECK(s.pass().plan.events.at(0).reason == "BreakGlassEnded");
+}

@@ -27,10 +27,6 @@ constexpr std::size_t max_windows = 256;  // of scope Cluster; each may hold 61 
 constexpr std::size_t max_open = 3'000;   // ids: 32,000 characters of base64
 constexpr std::size_t max_checks = 64;    // budgets that have some, as the field's description says
 
-std::string path_of(const api::ChangeBudget& budget, const api::BudgetLimit& limit) {
-  return budget.metadata.name.str() + "/" + limit.name.str();
-}
-
 bool counts_failures(const Snapshot& snapshot) {
   return std::any_of(snapshot.budgets.begin(), snapshot.budgets.end(),
                      [](const auto& b) { return b->spec.breaker && b->spec.breaker->failures; });
