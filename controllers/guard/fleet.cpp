@@ -2,6 +2,7 @@
 
 #include <charconv>
 
+#include "controllers/common/indexes.hpp"
 #include "controllers/common/machine_state.hpp"
 #include "controllers/common/operation_name.hpp"
 #include "controllers/guard/availability.hpp"
@@ -153,8 +154,9 @@ void Fleet::again(const Text& uid) {
 void Fleet::put(const api::Host& host) {
   remove_host(host.metadata.uid);
   const auto grant = host.metadata.annotations.get(api::annotation::grant);
-  if (!host.spec.consumer_ref || grant.empty()) return;
-  const Text machine = host.spec.consumer_ref->uid;
+  const auto* claim = claim_of(host);
+  if (!claim || grant.empty()) return;
+  const Text machine = claim->uid;
   claims_[host.metadata.uid] = {machine, grant, Text(api::failure_domain(host.spec.hardware))};
   // One machine may have claimed two (a reply that was lost): the same one counts, whichever was seen first.
   const auto at = claimed_.try_emplace(machine, host.metadata.uid).first;

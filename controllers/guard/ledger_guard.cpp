@@ -85,6 +85,7 @@ class LedgerGuard::Book {
   void led(bool leads) {
     sweep_.reset();
     room_.reset();
+    ending_ = false;
     checks_.clear();
     line_.clear();
     invited_.clear();
@@ -222,6 +223,7 @@ class LedgerGuard::Book {
 
   // The cache may be behind what we wrote, and it may be ahead when another process did. False: what is there is another Cluster's.
   bool take_from_cache(const api::Cluster& cluster) {
+    if (ending_) return true;
     const auto cached = guard_.view_.get<api::GuardLedger>("", cluster_.name_space, cluster_.name);
     if (ledger_ && !(ledger_->spec.cluster_uid == cluster.metadata.uid)) ledger_.reset();
     if (!cached) return true;
@@ -320,7 +322,7 @@ class LedgerGuard::Book {
 
   void decide(const api::Cluster& cluster) {
     // One that was never written: either it has been made just now, or all of it was taken away.
-    if (ledger_->status.generation == 0 && !doubt_ && !is_new(cluster))
+    if (ledger_->status.generation == 0 && !doubt_ && !ending_ && !is_new(cluster))
       doubt_ = Doubt{api::reason::ledger_missing, std::string(was_missing)};
     const auto s = snapshot(cluster);
     std::vector<PermitRequest> requests;
@@ -334,6 +336,7 @@ class LedgerGuard::Book {
     has_checks_ = std::any_of(s.budgets.begin(), s.budgets.end(), [](const auto& b) { return b->spec.breaker.has_value(); });
     returns_wait_ = decision.changed && decision.may_wait && guard_.env_.now().mono < stored_at_ + return_period;
     if (!decision.changed || returns_wait_) return finish(std::move(verdicts_));
+    if (ending_) return remember(std::move(decision.ledger));
     auto& next = next_.emplace();
     next.metadata.name = cluster_.name;
     next.metadata.name_space = cluster_.name_space;
@@ -347,6 +350,30 @@ class LedgerGuard::Book {
           .name = cluster_.name.str(),
           .subresource = "status",
           .body = encode(next)});
+  }
+
+  // The namespace is being deleted, and took the account first: the API server takes no new one there. What goes is still counted: by its
+  // locks, which say how much is under way and out of service, and windows by what this process remembers. Who comes after it knows the
+  // locks. Only then can everything in there end.
+  static bool is_terminating(const Error& error) {
+    // k8s.io/apiserver pkg/admission/plugin/namespace/lifecycle: a 403 with this text; its cause NamespaceTerminating isn't passed on.
+    return error.code == Code::forbidden && error.message.find("is being terminated") != std::string::npos;
+  }
+  void keep_in_memory() {
+    guard_.log_(reconcile::Level::info, "the namespace is being deleted, its GuardLedger is gone: what is done there is counted in memory",
+                {{"cluster", cluster_.str()}});
+    ending_ = true;
+    ledger_.emplace();
+    ledger_->spec = {cluster_.name, cluster_uid_};
+    own_ = true;
+    doubt_.reset();
+  }
+  void remember(api::GuardLedgerStatus status) {
+    ledger_->status = std::move(status);
+    stored_at_ = guard_.env_.now().mono;
+    pace();
+    tell_stored();
+    finish(std::move(verdicts_));
   }
 
   void send(reconcile::Call call) {
@@ -403,7 +430,10 @@ class LedgerGuard::Book {
         if (!cluster || !is_new(*cluster)) doubt_ = Doubt{api::reason::ledger_missing, std::string(was_missing)};
         return reading_ || tries_ > 1 ? round() : read();
       }
-      default: return finish(reconcile::fail(error));
+      default:
+        if (ledger_ || !is_terminating(error)) return finish(reconcile::fail(error));
+        keep_in_memory();
+        return round();
     }
   }
 
@@ -590,6 +620,7 @@ class LedgerGuard::Book {
   std::optional<api::GuardLedger> next_;    // what is being stored
   std::optional<Doubt> doubt_;              // what was seen against it, until it has been written anew
   bool own_ = false;                        // ledger_ is what this process wrote
+  bool ending_ = false;                     // ledger_ is in memory only: its namespace is being deleted
   bool reading_ = false;
   bool has_checks_ = false;  // breakers turn by time and by checks, whether somebody asks or not
   int tries_ = 0;

@@ -19,7 +19,7 @@ Key cluster_of(const api::Machine& m) { return {m.metadata.name_space, m.spec.cl
 
 // A claim is made in the Machine's namespace, with the cluster's name as a label by the same write.
 Key cluster_of(const api::Host& h) {
-  if (!h.spec.consumer_ref) return {};
+  if (!claim_of(h)) return {};
   return {h.metadata.name_space, h.metadata.labels.get(api::label::cluster_name)};
 }
 

@@ -286,6 +286,52 @@ TEST_CASE("a ledger that is missing counts as full, unless the Cluster is new", 
   }
 }
 
+TEST_CASE("a namespace that is being deleted needs no account: locks and memory bound what goes", "[ledger]") {
+  World w;
+  w.cluster();
+  w.machines(5);
+  w.budget({{3600s, 3}}, {.failures = api::FailureLimit{100, 600s}}, 1);
+  Process p(w.world, w.server, "operator");
+  w.world.run_for(5s);
+  CHECK(w.ask(p, {w.request(4)}) == "granted");
+  w.begin(w.request(4));
+  w.end(w.request(4));
+  w.world.run_for(20min);  // no longer new: an account that is missing would count as full
+  w.server.admit = [&](const Call& call, const std::string&) -> std::optional<reconcile::Error> {
+    if (call.resource->plural != "guardledgers" || call.verb != Verb::create) return std::nullopt;
+    return reconcile::Error{reconcile::Code::forbidden,
+                            "guardledgers.endstate.dev \"hz\" is forbidden: unable to create new content in namespace prod because it is "
+                            "being terminated"};
+  };
+  REQUIRE(
+      w.server.request({.verb = Verb::remove, .resource = &reconcile::resource_of<api::GuardLedger>, .name_space = "prod", .name = "hz"}));
+  w.world.run_for(1s);
+  CHECK(w.ask(p, {w.request(0)}) == "granted");
+  CHECK(w.ask(p, {w.request(1)}) == "MaxConcurrent");
+  w.begin(w.request(0));
+  CHECK(w.ask(p, {w.request(1)}) == "MaxConcurrent");
+  SECTION("the same process: windows count too") {
+    w.end(w.request(0));
+    for (const int i : {1, 2}) {
+      CHECK(w.ask(p, {w.request(i)}) == "granted");
+      w.begin(w.request(i));
+      w.end(w.request(i));
+    }
+    CHECK(w.ask(p, {w.request(3)}) == "WindowFull");
+    w.world.run_for(3700s);
+    CHECK(w.ask(p, {w.request(3)}) == "granted");
+    CHECK(w.untrusted(p) == 0);
+  }
+  SECTION("who comes after it knows what is under way") {
+    Process next(w.world, w.server, "next");
+    w.world.run_for(5s);
+    CHECK(w.ask(next, {w.request(1)}) == "MaxConcurrent");
+    w.end(w.request(0));
+    CHECK(w.ask(next, {w.request(1)}) == "granted");
+  }
+  CHECK_FALSE(w.server.get(reconcile::resource_of<api::GuardLedger>, "prod", "hz"));
+}
+
 TEST_CASE("a ledger that somebody wrote into isn't trusted, by any process", "[ledger]") {
   World w;
   w.cluster();

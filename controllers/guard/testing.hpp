@@ -103,6 +103,7 @@ struct World {
   api::Host& claim(const api::Machine& m, std::string_view grant) {
     auto h = std::make_shared<api::Host>();
     h->metadata.name = "host-of-" + m.metadata.name.str();
+    h->metadata.name_space = "prod";
     h->metadata.uid = "uid-" + h->metadata.name.str();
     h->spec.consumer_ref = api::ConsumerRef{.kind = "Machine", .name_space = "prod", .name = m.metadata.name, .uid = m.metadata.uid};
     if (!grant.empty()) h->metadata.annotations.set(api::annotation::grant, grant);

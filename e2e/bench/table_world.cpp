@@ -95,6 +95,7 @@ void TableWorld::add_machine(std::size_t index) {
   Row row;
   api::Host host;
   host.metadata = {.name = Text("host-" + number), .name_space = "default", .uid = Text("hu-" + number), .resource_version = "7"};
+  host.metadata.finalizers = {"endstate.dev/claimed"};
   host.spec.hardware.idc = "idc-a";
   host.spec.hardware.rack = Text("rack-" + std::to_string(index % 20));
   host.spec.consumer_ref = {.kind = "Machine", .name_space = "default", .name = name, .uid = Text("mu-" + number)};
