@@ -64,6 +64,12 @@ std::vector<std::string> Connections::ids() const {
   return out;
 }
 
+std::vector<std::string> Connections::wished() const {
+  std::vector<std::string> out;
+  for (const auto& [id, e] : entries_) out.push_back(id);
+  return out;
+}
+
 void Connections::wish(const ConnectWish& wish) {
   if (wish.cluster.empty()) return;
   auto* e = find(wish.cluster);

@@ -37,7 +37,8 @@ class Connections {
   void start();                        // probes the meta cluster from now on
   void wish(const ConnectWish& wish);  // idempotent; the id "" is always there
   ConnectionState state(std::string_view cluster) const;
-  std::vector<std::string> ids() const;  // that are connected, "" included
+  std::vector<std::string> ids() const;     // that are connected, "" included
+  std::vector<std::string> wished() const;  // the same, and those that can't be yet
 
  private:
   struct Entry;

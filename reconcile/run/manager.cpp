@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <deque>
 #include <set>
 #include <stdexcept>
 #include <unordered_map>
@@ -10,6 +11,7 @@
 #include "reconcile/run/connections.hpp"
 #include "reconcile/run/events.hpp"
 #include "reconcile/run/facts.hpp"
+#include "reconcile/run/places.hpp"
 #include "reconcile/run/queue.hpp"
 #include "reconcile/run/waits.hpp"
 
@@ -23,7 +25,11 @@ constexpr auto beat = 1s;               // of the Env's thread, for alive()
 constexpr auto gauges_every = 5;        // beats
 constexpr auto terminal_retry = 1000s;  // what only a change can heal is still looked at again, rarely
 constexpr auto flush_limit = 5s;
-constexpr std::size_t max_marks = 2'048;  // of one key
+constexpr std::size_t max_marks = 2'048;     // of one key
+constexpr std::size_t max_replayed = 2'000;  // objects in one go: the thread has other things to do as well
+
+// A line of Places that is no connection: no id begins so.
+const std::string permit_line = "|permits of ";
 
 std::string dashed(std::string_view name) {
   std::string out(name);
@@ -47,6 +53,11 @@ struct Manager::Impl {
   struct KeyState {
     Memory memory;
     Inquiries asking;                       // into memory.facts
+    Refusals refusals;                      // of its last pass
+    Text lane;                              // the connection that its last plan was about
+    std::vector<std::string> held;          // lines (Places) of which it has a place ...
+    std::string wanted;                     // ... and the one that it waits for, or was given a place of
+    bool general = false;                   // it has one of ManagerOptions::passes
     std::optional<MonoTime> differs_since;  // the status that settles
     std::shared_ptr<const Plan> plan;       // of the pass that runs
     Handle pass;                            // whatever runs now
@@ -55,6 +66,17 @@ struct Manager::Impl {
     MonoTime started{};
     bool running = false;
   };
+  struct Watcher {  // a kind that is watched, and who wants to hear of it
+    Watched what;
+    bool remote = false;
+    std::vector<std::pair<std::size_t, Source>> sources;  // by runner
+  };
+  // What is in the caches at a take-over, told to the sources bit by bit.
+  struct Replay {
+    std::vector<std::pair<std::string, const Watcher*>> left;
+    std::vector<Ref<void>> objects;  // of the last of them
+    Handle timer;
+  };
   struct Runner {
     const Loop* loop;
     std::string name, field_manager;
@@ -62,12 +84,6 @@ struct Manager::Impl {
     std::unordered_map<Key, KeyState, Queue::Hash> keys;
     std::unique_ptr<Events> events;
   };
-  struct Watcher {  // a kind that is watched, and who wants to hear of it
-    Watched what;
-    bool remote = false;
-    std::vector<std::pair<std::size_t, Source>> sources;  // by runner
-  };
-
   Env& env;
   Caches& caches;
   ManagerOptions options;
@@ -79,7 +95,13 @@ struct Manager::Impl {
   std::vector<Watcher> watchers;
   Waits waits;
   std::map<std::string, std::set<Waits::Waiter>, std::less<>> askers;  // who asked for a connection's state
-  int passes = 0;
+  int passes = 0;                                                      // that have one of the general places
+  int running = 0;                                                     // all of them
+  Places places;
+  std::deque<Waits::Waiter> woken;  // they have a place of the line that they waited in
+  MonoTime rest_due{};
+  Handle rest_timer;  // for who waits in a line that rests
+  std::unique_ptr<Replay> replay;
   std::size_t next_runner = 0;
   bool started = false, leading = false, synced = false, stopping = false;
   MonoTime wake_at = MonoTime::max();
@@ -98,7 +120,13 @@ struct Manager::Impl {
         metrics(m),
         log(std::move(l)),
         actor(e, c, guard,
-              {.lease = options.lease, .disruptive = options.disruptive, .make = options.make, .writes_per_pass = options.writes_per_pass},
+              {.lease = options.lease,
+               .disruptive = options.disruptive,
+               .make = options.make,
+               .rests = [this](const std::string& cluster) { return places.rests(cluster, env.now().mono); },
+               .asked_to_rest = [this](const std::string& cluster, MonoTime until) { asked_to_rest(cluster, until); },
+               .reachable = [this](const std::string& cluster) { return connections.state(cluster).reachable != ConditionStatus::false_; },
+               .writes_per_pass = options.writes_per_pass},
               m, log),
         connections(e, {.probe_period = options.probe_period, .probe_timeout = options.probe_timeout},
                     {.connected = [this](const std::string& id) { on_connected(id); },
@@ -160,10 +188,16 @@ struct Manager::Impl {
     caches.drop(cluster);
     forget_figures(cluster);
     release(waits.forget(cluster), true);
+    actor.give_up(cluster);
     on_connection(cluster);
+    unpark(places.dismiss(cluster));
     askers.erase(cluster);
   }
   void on_connection(const std::string& cluster) {
+    if (connections.state(cluster).reachable == ConditionStatus::false_) {
+      actor.give_up(cluster);
+      unpark(places.dismiss(cluster));  // they plan otherwise now
+    }
     const auto it = askers.find(cluster);
     if (it == askers.end()) return;
     for (const auto& [runner, key] : std::exchange(it->second, {})) add(runner, key, Priority::high);
@@ -173,15 +207,19 @@ struct Manager::Impl {
       const auto& meta = kind.meta(before.get());
       release(waits.gone(cluster, *kind.resource, meta.key(), meta.uid.view()));
     }
-    if (!leading || stopping) return;  // a new leader looks at every key anyway
+    if (!leading && !stopping && cluster.empty()) follow(kind, before, after);
+    if (!leading || stopping) return;  // a new leader hears of every object anyway
     const auto it =
         std::find_if(watchers.begin(), watchers.end(), [&](const Watcher& w) { return w.what.kind->resource == kind.resource; });
     if (it == watchers.end()) return;
-    const Priority priority = caches.synced(cluster, kind) ? Priority::high : Priority::low;
-    for (const auto& [runner, source] : it->sources) {
+    hear(*it, cluster, before, after, caches.synced(cluster, kind) ? Priority::high : Priority::low);
+  }
+  void hear(const Watcher& watcher, std::string_view cluster, const Ref<void>& before, const Ref<void>& after, Priority priority) {
+    const Text lane(cluster);
+    for (const auto& [runner, source] : watcher.sources) {
       if (!source.remote && !cluster.empty()) continue;
       guarded(*runners[runner], "a source", [&, r = runner, &from = source] {
-        from.keys(caches, cluster, before.get(), after.get(), [&](Key key) { add(r, key, priority); });
+        from.keys(caches, cluster, before.get(), after.get(), [&](Key key) { add(r, key, priority, lane); });
       });
     }
   }
@@ -206,21 +244,80 @@ struct Manager::Impl {
     metrics.set("leader", "1: this process leads.", {}, leading ? 1 : 0);
     if (options.lease)
       metrics.set("lease_generation", "Of the last time that this process led.", {}, static_cast<double>(options.lease->generation()));
-    if (!leading) return;
+    replay.reset();
+    if (!leading) {
+      unpark(places.dismiss_all());
+      for (const auto& [i, key] : woken) {
+        auto& state = runners[i]->keys[key];
+        state.held.push_back(std::exchange(state.wanted, {}));
+      }
+      unpark(std::exchange(woken, {}));
+      return;
+    }
     for (std::size_t i = 0; i < runners.size(); ++i) {
       const Kind& kind = runners[i]->loop->kind();
       for (const auto& object : caches.all("", kind)) add(i, kind.meta(object.get()).key(), Priority::low);
+      for (const auto& [key, state] : runners[i]->keys) add(i, key, Priority::low);  // its object may have gone meanwhile
     }
+    forget_unseen();
+    tell_all();
     wake(env.now().mono);
+  }
+  // While another leads: what connections there should be.
+  void follow(const Kind& kind, const Ref<void>& before, const Ref<void>& after) {
+    const auto& f = options.follow;
+    if (!f.kind || f.kind->resource != kind.resource) return;
+    ConnectWish wish;
+    try {
+      wish = f.wish((after ? after : before).get());
+    } catch (const std::exception& e) {
+      return log(Level::error, "a connection can't be followed", {{"error", e.what()}});
+    }
+    if (!after) wish.connected = false;
+    connections.wish(wish);
+  }
+  // Connections whose object was deleted while another led: no key of this process would end them.
+  void forget_unseen() {
+    const auto& f = options.follow;
+    if (!f.kind || !caches.synced("", *f.kind)) return;
+    std::set<std::string> wished;
+    for (const auto& object : caches.all("", *f.kind)) wished.insert(f.wish(object.get()).cluster);
+    for (const auto& id : connections.wished())
+      if (!id.empty() && !wished.contains(id)) connections.wish({.cluster = id, .connected = false});
+  }
+  // What happened while another led is not told again: each object is, as if it had just come.
+  void tell_all() {
+    replay = std::make_unique<Replay>();
+    for (const auto& id : connections.ids())
+      for (const auto& w : watchers)
+        if ((id.empty() || w.remote) && !w.sources.empty()) replay->left.emplace_back(id, &w);
+    tell_more();
+  }
+  void tell_more() {
+    for (std::size_t n = max_replayed; n > 0 && !replay->left.empty();) {
+      const auto& [cluster, watcher] = replay->left.back();
+      if (replay->objects.empty()) replay->objects = caches.all(cluster, *watcher->what.kind);
+      for (; n > 0 && !replay->objects.empty(); --n, replay->objects.pop_back())
+        hear(*watcher, cluster, nullptr, replay->objects.back(), Priority::low);
+      if (replay->objects.empty()) replay->left.pop_back();
+    }
+    if (replay->left.empty())
+      replay.reset();
+    else
+      replay->timer = env.at(env.now().mono, [this] {
+        const auto held = std::move(replay->timer);
+        tell_more();
+      });
   }
 
   // ---- the queues ----
 
-  void add(std::size_t runner, const Key& key, Priority priority) {
+  void add(std::size_t runner, const Key& key, Priority priority, Text lane = {}) {
     if (stopping) return;
     auto& r = *runners[runner];
     const auto now = env.now().mono;
-    r.queue.add(key, priority, now);
+    if (const auto it = r.keys.find(key); it != r.keys.end() && !it->second.lane.empty()) lane = it->second.lane;
+    r.queue.add(key, priority, now, lane);
     count_add(r);
     if (const auto due = r.queue.next_due(now)) wake(*due);
   }
@@ -233,11 +330,18 @@ struct Manager::Impl {
       pump();
     });
   }
-  // Starts passes while there is room, the loops in turn.
+  // Starts passes while there is room: first who waited for a place, then the loops in turn.
   void pump() {
     if (!leading || !synced || stopping) return;
     const auto now = env.now().mono;
     std::size_t idle_runners = 0;
+    while (passes < options.passes && !woken.empty()) {
+      const auto [i, key] = woken.front();
+      woken.pop_front();
+      auto& state = runners[i]->keys[key];
+      state.held.push_back(std::exchange(state.wanted, {}));
+      observe(i, key);
+    }
     while (passes < options.passes && idle_runners < runners.size()) {
       const std::size_t i = next_runner++ % runners.size();
       std::chrono::nanoseconds waited{};
@@ -281,7 +385,9 @@ struct Manager::Impl {
     auto& state = r.keys[key];
     state.started = env.now().mono;
     state.running = true;
+    state.general = true;
     ++passes;
+    ++running;
     std::function<Plan()> plan;
     const Snapshot snapshot{caches, env.now(), state.memory, [this, i, &key](std::string_view cluster) {
                               askers[std::string(cluster)].insert({i, key});
@@ -304,7 +410,7 @@ struct Manager::Impl {
       std::string error;
       try {
         *made = plan();
-        return [this, i, key, made] { planned(i, key, made); };
+        return [this, i, key, made] { safely(i, key, "planned", [&] { planned(i, key, made); }); };
       } catch (const std::exception& e) {
         error = e.what();
       } catch (...) {
@@ -331,10 +437,115 @@ struct Manager::Impl {
       if (!due) r.queue.add_after(key, *state.differs_since + plan->status->settle - now, now);
     }
     for (const auto& wish : plan->connections) connections.wish(wish);
-    state.pass =
-        actor.carry_out({.loop = r.name, .field_manager = r.field_manager, .kind = &r.loop->kind(), .plan = plan, .status_due = due},
-                        [this, i, key](ActResult result) { acted(i, key, std::move(result)); });
+    if (!enter(i, key, lines_of(*plan, due))) return park(i, key);
+    state.pass = actor.carry_out({.loop = r.name,
+                                  .field_manager = r.field_manager,
+                                  .kind = &r.loop->kind(),
+                                  .plan = plan,
+                                  .status_due = due,
+                                  .refusals = std::exchange(state.refusals, {}),
+                                  .looking = [this, i, key] { leave(runners[i]->keys[key]); }},
+                                 [this, i, key](ActResult result) { safely(i, key, "acted", [&] { acted(i, key, std::move(result)); }); });
   }
+
+  // ---- places ----
+
+  // The lines that a plan needs a place of, in the order in which they are taken: none waits for what another holds in a circle. The meta
+  // cluster's is one only while it rests.
+  std::vector<std::string> lines_of(const Plan& plan, bool status_due) const {
+    std::set<std::string> clusters;
+    for (const auto& a : plan.actions) clusters.insert(a.cluster);
+    for (const auto& q : plan.queries)
+      if (!q.http) clusters.insert(q.cluster);
+    if (plan.status && plan.status->changed && status_due) clusters.insert(plan.status->cluster);
+    if (!places.rests("", env.now().mono)) clusters.erase("");
+    std::vector<std::string> out(clusters.begin(), clusters.end());
+    if (plan.permit) out.push_back(permit_line + plan.permit->cluster.str());
+    return out;
+  }
+  int places_of(const std::string& line) const {
+    return line.empty() || line.starts_with(permit_line) ? std::max(options.passes, 1) : std::max(options.passes / 4, 1);
+  }
+  // False: it stands in one of the lines now, and keeps the places that it has.
+  bool enter(std::size_t i, const Key& key, const std::vector<std::string>& lines) {
+    auto& state = runners[i]->keys[key];
+    const auto now = env.now().mono;
+    auto spare = std::exchange(state.held, {});
+    state.lane = {};
+    for (const auto& line : lines) {
+      if (!line.empty() && !line.starts_with(permit_line)) state.lane = Text(line);
+      const auto has = std::find(spare.begin(), spare.end(), line);
+      if (has != spare.end())
+        spare.erase(has);
+      else if (!places.take(line, places_of(line), {i, key}, now))
+        state.wanted = line;
+      if (!state.wanted.empty()) break;
+      state.held.push_back(line);
+    }
+    runners[i]->queue.set_lane(key, state.lane);
+    for (const auto& line : spare) gave(places.give(line, now));
+    if (!state.wanted.empty()) return false;
+    const bool elsewhere = std::any_of(lines.begin(), lines.end(), [](const auto& line) { return !line.empty(); });
+    if (elsewhere) leave_general(state);
+    return true;
+  }
+  void park(std::size_t i, const Key& key) {
+    auto& state = runners[i]->keys[key];
+    state.running = false;
+    state.plan.reset();
+    --running;
+    leave_general(state);
+    const auto held = std::exchange(state.pass, nullptr);
+    await_rest();
+    pumped();
+  }
+  void leave_general(KeyState& state) {
+    if (!std::exchange(state.general, false)) return;
+    --passes;
+    if (!stopping) wake(env.now().mono);
+  }
+  void leave(KeyState& state) {
+    leave_general(state);
+    for (const auto& line : std::exchange(state.held, {})) gave(places.give(line, env.now().mono));
+  }
+  void gave(const std::vector<Waits::Waiter>& whom) {
+    woken.insert(woken.end(), whom.begin(), whom.end());
+    await_rest();
+    if (!whom.empty() && !stopping) wake(env.now().mono);
+  }
+  // They wait for a place no more: planned anew.
+  template <class Waiters>
+  void unpark(const Waiters& whom) {
+    for (const auto& [i, key] : whom) {
+      auto& state = runners[i]->keys[key];
+      state.wanted.clear();
+      leave(state);
+      add(i, key, Priority::high);
+      back(i, key);
+    }
+  }
+  void asked_to_rest(const std::string& cluster, MonoTime until) {
+    const auto now = env.now().mono;
+    if (!places.rests(cluster, now)) {
+      metrics.add("connection_rests_total", "Times that an API server asked to be left alone (Retry-After).",
+                  {{"connection", connection_label(cluster)}});
+      log(Level::warning, "an API server asks to be left alone",
+          {{"connection", std::string(connection_label(cluster))},
+           {"for", std::to_string(std::chrono::ceil<std::chrono::seconds>(until - now).count()) + " s"}});
+    }
+    places.rest(cluster, until, now);
+  }
+  void await_rest() {
+    const auto next = places.next();
+    if (!next || (rest_timer && rest_due <= *next)) return;
+    rest_due = *next;
+    rest_timer = env.at(rest_due, [this] {
+      const auto held = std::move(rest_timer);
+      gave(places.rested(env.now().mono));
+    });
+  }
+
+  // ---- after it ----
 
   void acted(std::size_t i, const Key& key, ActResult result) {
     auto& r = *runners[i];
@@ -346,16 +557,24 @@ struct Manager::Impl {
     const bool refused_anew = result.refused && !same_refusal(state.memory.refused, result.refused);
     const auto result_name = judge(r, key, plan, result, same, now);
     remember(state.memory, plan, result, now);
+    state.refusals = std::move(result.refusals);
     if (refused_anew) r.queue.add(key, Priority::high, now);  // so that the next plan can tell why nothing happens
     if (result.refused) r.queue.add_after(key, result.refused->retry_after, now);
+    if (result.rests_until) r.queue.add_after(key, *result.rests_until - now, now);
     if (result.more) r.queue.add(key, Priority::high, now);
     if (plan.again) r.queue.add_after(key, *plan.again, now);
-    if (result.failures.empty() && !result.fenced && !result.refused) tell(r, key, plan);  // what was not done is not told
+    if (result.failures.empty() && !result.fenced && !result.refused && !result.rests_until)
+      tell(r, key, plan);  // what was not done is not told
     // What was asked for, now that the writes are done.
     ask_http(env, plan.queries, state.memory.facts, state.asking, [this, i, key] { add(i, key, Priority::high); });
+    const bool has_place = state.general || !state.held.empty();  // else it gave it back, to read what became of its writes
+    if (!has_place && !plan.queries.empty()) r.queue.add(key, Priority::high, now);
+    if (!has_place) return finish(i, key, result_name, result.waits);
     auto asking = ask_facts(env, caches.pool(), plan.queries, state.memory.facts, [this, i, key, result_name, w = result.waits] {
-      runners[i]->queue.add(key, Priority::high, env.now().mono);
-      finish(i, key, result_name, w);
+      safely(i, key, "asked", [&] {
+        runners[i]->queue.add(key, Priority::high, env.now().mono);
+        finish(i, key, result_name, w);
+      });
     });
     if (asking)
       state.pass = std::move(asking);
@@ -380,7 +599,7 @@ struct Manager::Impl {
     }
     if (result.failures.empty()) {
       r.queue.forget(key);
-      return result.refused ? "refused" : plan.again ? "again" : "success";
+      return result.refused ? "refused" : plan.again || result.rests_until ? "again" : "success";
     }
     std::chrono::milliseconds at_least{0};
     bool terminal = true, conflict = true;
@@ -428,6 +647,14 @@ struct Manager::Impl {
       r.events->emit(about, note);
     }
   }
+  // What the Env calls back: an exception is an error of that key, as one of its loop is.
+  template <class F>
+  void safely(std::size_t i, const Key& key_, std::string_view what, F step) {
+    const Key key = key_;  // NOLINT(performance-unnecessary-copy-initialization): it may stand in what is dropped here
+    if (guarded(*runners[i], std::string(what) + " of " + key.str(), step)) return;
+    const auto it = runners[i]->keys.find(key);
+    if (it != runners[i]->keys.end() && it->second.running) failed(i, key, "exception");
+  }
   void failed(std::size_t i, const Key& key, std::string_view result) {
     retry(*runners[i], key, 0ms, env.now().mono);
     finish(i, key, result, {});
@@ -446,7 +673,8 @@ struct Manager::Impl {
     auto& state = runners[i]->keys[key];
     state.running = false;
     state.plan.reset();
-    --passes;
+    --running;
+    leave(state);
     measure(*runners[i], state, result);
     waits.add({i, key}, open);
     state.waits = after;
@@ -494,7 +722,8 @@ struct Manager::Impl {
     auto& state = runners[i]->keys[key];
     state.running = false;
     state.plan.reset();
-    --passes;
+    --running;
+    leave(state);
     measure(*runners[i], state, result);
     const auto held = std::exchange(state.pass, nullptr);
     back(i, key);
@@ -523,13 +752,13 @@ struct Manager::Impl {
     stopped = std::move(done);
     wake_timer.reset();
     stop_timer = env.at(env.now().mono + options.stop_limit, [this] {
-      log(Level::warning, "passes were still running at the end", {{"passes", std::to_string(passes)}});
+      log(Level::warning, "passes were still running at the end", {{"passes", std::to_string(running)}});
       flush();
     });
     stop_if_done();
   }
   void stop_if_done() {
-    if (passes == 0) stop_timer = env.at(env.now().mono, [this] { flush(); });
+    if (running == 0) stop_timer = env.at(env.now().mono, [this] { flush(); });
   }
   void flush() {
     if (!stopped) return;
@@ -587,6 +816,12 @@ struct Manager::Impl {
       metrics.add("watch_relists_total", "Whole new states that were put in place.", labels, since(relists, s.relists));
       metrics.add("decode_errors_total", "Objects that could not be read.", labels, since(undecodable, s.undecodable));
     }
+    const auto parked = places.waiting();
+    for (const auto& id : connections.ids()) {
+      const auto it = parked.find(id);
+      metrics.set("connection_waiting_keys", "Keys that wait for a place of that connection.", {{"connection", connection_label(id)}},
+                  it == parked.end() ? 0 : static_cast<double>(it->second));
+    }
     for (const auto& id : connections.ids())
       metrics.set("connection_up", "1: that API server answers.", {{"connection", connection_label(id)}},
                   connections.state(id).reachable == ConditionStatus::true_ ? 1 : 0);
@@ -594,8 +829,8 @@ struct Manager::Impl {
 
   // Those of an API server that is connected no more.
   void forget_figures(const std::string& cluster) {
-    for (const auto* name :
-         {"watch_lag_seconds", "watch_relists_total", "cache_objects", "decode_errors_total", "connection_up", "client_requests_total"})
+    for (const auto* name : {"watch_lag_seconds", "watch_relists_total", "cache_objects", "decode_errors_total", "connection_up",
+                             "client_requests_total", "connection_waiting_keys", "connection_rests_total"})
       metrics.drop(name, "connection", connection_label(cluster));
     std::erase_if(counted, [&](const auto& entry) { return entry.first.first == cluster; });
   }
@@ -608,7 +843,8 @@ struct Manager::Impl {
 
   bool idle() const {
     const auto now = env.now().mono;
-    return passes == 0 && waits.size() == 0 && std::all_of(runners.begin(), runners.end(), [&](const auto& r) {
+    return running == 0 && woken.empty() && places.waiting().empty() && !replay && waits.size() == 0 &&
+           std::all_of(runners.begin(), runners.end(), [&](const auto& r) {
              const auto due = r->queue.next_due(now);
              return !due || *due > now;
            });

@@ -23,9 +23,14 @@
 //     don't hold the others: a loop asks View::synced).
 //   - After a pass that wrote, the next pass of that key sees a cache that has reached those writes (or `stale_limit` has passed, which
 //     is logged). A write whose reply was lost is read back first.
-//   - Only while leading; a pass that runs when the leadership ends sends nothing more. A new leader looks at every key, after what
-//     changed.
-//   - A loop that throws is an error of that key, logged and counted.
+//   - Only while leading; a pass that runs when the leadership ends sends nothing more, also when it is won again meanwhile. A new leader
+//     looks at every key, and at what every object in its caches says to the loops' sources, after what changed.
+//   - One connection takes nothing from the others (places.hpp): a pass that writes to a business cluster, or asks it, has one of that
+//     connection's places (a quarter of `passes`), or waits in its line without holding anything. A pass that only waits for answers to
+//     "what became of it" holds none. Keys take turns by connection (queue.hpp). Asking for permits has places for each cluster.
+//   - A connection that asks to be left alone (Retry-After) is, by all passes, for that long.
+//   - A loop that throws is an error of that key, logged and counted; so is any other exception out of a pass.
+//   - A process that doesn't lead follows the connections (ManagerOptions::follow): its caches are warm when it is its turn.
 //
 // Threads: everything on the Env's thread, but alive() and ready(): any thread.
 #pragma once
@@ -46,6 +51,14 @@
 
 namespace reconcile {
 
+// Which connections there should be, said by the objects of one kind in the meta cluster: what a process that doesn't lead connects to. The
+// leader's loops say it themselves (Plan::connections), and may keep one for longer; what was deleted unseen is disconnected by a new
+// leader.
+struct Following {
+  const Kind* kind = nullptr;                             // a source of some loop; null: nothing is followed
+  std::function<ConnectWish(const void* object)> wish{};  // for one that is there
+};
+
 struct ManagerOptions {
   std::string program = "reconcile";                // field managers "<program>-<loop>", the events' reportingController "<program>-<loop>"
   std::string instance{};                           // the events' reportingInstance
@@ -53,7 +66,9 @@ struct ManagerOptions {
   std::vector<Source> also_watch{};                 // what the guard reads; `keys` may be null
   std::function<bool(const Action&)> disruptive{};  // what only a permit allows (actor.hpp); null: nothing
   std::function<Result<std::string>(const std::string&, const std::vector<std::string>&, WallTime)> make{};  // bodies with keys (actor.hpp)
-  int passes = 64;           // in flight at once, of all loops (what only waits for its cache is not counted)
+  Following follow{};
+  // In flight at once, of all loops, those for business clusters apart: what only waits for its cache or for a place is not counted.
+  int passes = 64;
   int writes_per_pass = 16;  // in flight at once, of one pass
   std::chrono::milliseconds gap{200};
   std::chrono::milliseconds stale_limit{300'000};

@@ -136,13 +136,15 @@ struct Metrics::Impl {
     const std::string key = series_key(labels);
     if (auto* found = find<M>(name, key, labels)) return found;
     const std::unique_lock lock(mutex);
-    auto [it, fresh] = names.try_emplace(std::string(name));
-    Name& known = it->second;
-    if (fresh) {
-      known.what = what_of<M>;
-      for (const auto& label : labels) known.labels.emplace_back(label.first);
-      known.family = &family<M>(prefix + "_" + std::string(name), std::string(help));
+    auto it = names.find(name);
+    if (it == names.end()) {
+      auto& made = family<M>(prefix + "_" + std::string(name), std::string(help));  // throws on a bad name: then nothing is known of it
+      it = names.try_emplace(std::string(name)).first;
+      it->second.what = what_of<M>;
+      for (const auto& label : labels) it->second.labels.emplace_back(label.first);
+      it->second.family = &made;
     }
+    Name& known = it->second;
     check<M>(name, known, labels);
     if (known.series.size() >= max_series && !known.series.contains(key)) {
       dropped->Increment();

@@ -64,3 +64,10 @@ TEST_CASE("metrics are counted from several threads", "[metrics]") {
   other.join();
   CHECK_THAT(m.text(), Contains("toy_x{k=\"0\"} 1430"));
 }
+
+TEST_CASE("metrics: a name that Prometheus doesn't take is refused each time", "[metrics]") {
+  Metrics m("toy");
+  for (int i = 0; i < 2; ++i) CHECK_THROWS(m.add("not a name", "", {{"a", "b"}}));
+  m.add("a_name", "", {{"a", "b"}});
+  CHECK(m.text().find("toy_a_name{a=\"b\"} 1\n") != std::string::npos);
+}

@@ -4,10 +4,11 @@
 
 namespace reconcile {
 
-void Queue::add_at(const Key& key, Priority priority, MonoTime when, MonoTime now) {
+void Queue::add_at(const Key& key, Priority priority, MonoTime when, MonoTime now, Text lane) {
   sweep(now);
   const auto it = entries_.try_emplace(key).first;
   Entry& e = it->second;
+  if (!lane.empty()) e.lane = lane;
   if (!e.out) return wait(it, priority, std::max(when, e.rest_until), now);
   e.again_at = e.again ? std::min(e.again_at, when) : when;
   e.priority = e.again ? std::min(e.priority, priority) : priority;
@@ -16,11 +17,10 @@ void Queue::add_at(const Key& key, Priority priority, MonoTime when, MonoTime no
 
 void Queue::wait(Entries::iterator it, Priority priority, MonoTime when, MonoTime now) {
   Entry& e = it->second;
-  const Key* key = &it->first;
   const std::uint64_t sequence = ++sequence_;
   if (e.state == State::ready) {
-    if (priority >= e.order.first) return;  // due already: only a higher priority makes a difference
-    ready_.erase(e.order);
+    if (priority >= e.order.priority) return;  // due already: only a higher priority makes a difference
+    unstand(e);
   } else if (e.state == State::later) {
     priority = std::min(priority, e.priority);
     if (e.when.first <= when) {
@@ -32,14 +32,29 @@ void Queue::wait(Entries::iterator it, Priority priority, MonoTime when, MonoTim
   e.priority = priority;
   if (when <= now || e.state == State::ready) {
     if (e.state != State::ready) e.due = now;
-    e.state = State::ready;
-    e.order = {priority, sequence};
-    ready_.emplace(e.order, key);
+    stand(it, priority);
   } else {
     e.state = State::later;
     e.when = {when, sequence};
-    later_.emplace(e.when, key);
+    later_.emplace(e.when, &it->first);
   }
+}
+
+void Queue::stand(Entries::iterator it, Priority priority) {
+  Entry& e = it->second;
+  e.state = State::ready;
+  e.order = {priority, e.lane, ++sequence_};
+  auto& ready = ready_[static_cast<std::size_t>(priority)];
+  ready.lanes[e.order.lane].emplace(e.order.sequence, &it->first);
+  ++ready.size;
+}
+
+void Queue::unstand(const Entry& e) {
+  auto& ready = ready_[static_cast<std::size_t>(e.order.priority)];
+  const auto lane = ready.lanes.find(e.order.lane);
+  lane->second.erase(e.order.sequence);
+  if (lane->second.empty()) ready.lanes.erase(lane);
+  --ready.size;
 }
 
 std::chrono::nanoseconds Queue::add_failed(const Key& key, MonoTime now, std::chrono::nanoseconds at_least) {
@@ -64,17 +79,38 @@ int Queue::failures(const Key& key) const {
   return it == entries_.end() ? 0 : it->second.failures;
 }
 
+const Key* Queue::next_of(Ready& ready, MonoTime due_by) {
+  auto lane = ready.lanes.upper_bound(ready.last);
+  for (std::size_t n = ready.lanes.size(); n > 0; --n, ++lane) {
+    if (lane == ready.lanes.end()) lane = ready.lanes.begin();
+    const Key* first = lane->second.begin()->second;
+    if (entries_.at(*first).due > due_by) continue;
+    ready.last = lane->first;
+    return first;
+  }
+  return nullptr;
+}
+
 std::optional<Key> Queue::take(MonoTime now, std::chrono::nanoseconds* waited) {
   promote(now);
-  if (ready_.empty()) return std::nullopt;
-  const Key key = *ready_.begin()->second;
-  ready_.erase(ready_.begin());
+  auto& [high, low] = ready_;
+  const Key* next = nullptr;
+  if (std::exchange(low_next_, !low_next_) && low.size > 0 && high.size > 0) next = next_of(low, now - options_.aged);
+  if (next == nullptr && high.size > 0) next = next_of(high, now);
+  if (next == nullptr && low.size > 0) next = next_of(low, now);
+  if (next == nullptr) return std::nullopt;
+  const Key key = *next;
   Entry& e = entries_.at(key);
+  unstand(e);
   if (waited) *waited = now - e.due;
   e.state = State::idle;
   e.out = true;
   ++out_;
   return key;
+}
+
+void Queue::set_lane(const Key& key, Text lane) {
+  if (const auto it = entries_.find(key); it != entries_.end()) it->second.lane = lane;
 }
 
 void Queue::done(const Key& key, MonoTime now) {
@@ -91,14 +127,14 @@ void Queue::done(const Key& key, MonoTime now) {
 }
 
 std::optional<MonoTime> Queue::next_due(MonoTime now) const {
-  if (!ready_.empty()) return now;
+  if (ready() > 0) return now;
   if (later_.empty()) return std::nullopt;
   return std::max(now, later_.begin()->first.first);
 }
 
 std::size_t Queue::depth(MonoTime now) {
   promote(now);
-  return ready_.size();
+  return ready();
 }
 
 void Queue::promote(MonoTime now) {
@@ -106,9 +142,7 @@ void Queue::promote(MonoTime now) {
     const auto it = entries_.find(*later_.begin()->second);
     it->second.due = later_.begin()->first.first;
     later_.erase(later_.begin());
-    it->second.state = State::ready;
-    it->second.order = {it->second.priority, ++sequence_};
-    ready_.emplace(it->second.order, &it->first);
+    stand(it, it->second.priority);
   }
 }
 

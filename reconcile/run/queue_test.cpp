@@ -195,3 +195,37 @@ TEST_CASE("queue: how long a key has been due is told when it is taken") {
   REQUIRE(q.take(t0 + 18s, &waited) == a);
   CHECK(waited == 3s);
 }
+
+TEST_CASE("queue: lanes take turns, each in its own order") {
+  Queue q = no_gap();
+  for (int i = 0; i < 100; ++i) q.add({"many", std::to_string(i)}, Priority::high, t0, "big");
+  q.add({"few", "0"}, Priority::high, t0, "small");
+  q.add({"few", "1"}, Priority::high, t0, "small");
+  q.add({"none", "0"}, Priority::high, t0);
+  std::vector<std::string> first;
+  for (int i = 0; i < 6; ++i) first.push_back(q.take(t0)->str());
+  CHECK(first == std::vector<std::string>{"many/0", "few/0", "none/0", "many/1", "few/1", "many/2"});
+  std::size_t left = 0;
+  while (q.take(t0)) ++left;
+  CHECK(left == 97);
+}
+
+TEST_CASE("queue: what has waited long at low priority is taken in turn, whatever comes at high") {
+  Queue q({.gap = 0ns});
+  q.add({"low", "0"}, Priority::low, t0);
+  q.add({"low", "1"}, Priority::low, t0);
+  MonoTime now = t0;
+  const auto pass = [&] {
+    const auto key = q.take(now);
+    q.done(*key, now);
+    if (key->name_space == "high") q.add_failed(*key, now);  // and again
+    return key->str();
+  };
+  for (int i = 0; i < 50; ++i) q.add({"high", std::to_string(i)}, Priority::high, now);
+  for (int i = 0; i < 100 && now < t0 + 9s; ++i, now += 50ms) CHECK(pass().starts_with("high"));
+  for (int i = 0; i < 50; ++i) q.add({"fresh", std::to_string(i)}, Priority::high, now);
+  now = t0 + 11s;
+  std::vector<std::string> next;
+  for (int i = 0; i < 4; ++i) next.push_back(pass());
+  CHECK(std::count_if(next.begin(), next.end(), [](const auto& k) { return k.starts_with("low"); }) == 2);
+}

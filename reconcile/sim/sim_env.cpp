@@ -1,6 +1,7 @@
 #include "reconcile/sim/sim_env.hpp"
 
 #include <algorithm>
+#include <deque>
 
 namespace reconcile {
 
@@ -56,6 +57,7 @@ bool SimWorld::run_until(const std::function<bool()>& done, std::chrono::nanosec
 struct SimEnv::Life {
   SimEnv* env;
   MonoTime paused_until{};
+  std::deque<std::function<void()>> held{};  // what was due meanwhile, in its order, however often it was paused again
 };
 
 // One call, from its start to its end. Its callbacks are the owner's: they run only while the owner holds the handle.
@@ -94,10 +96,21 @@ Now SimEnv::now() const { return {world_.now(), world_.wall() + wall_offset_}; }
 void SimEnv::inside(MonoTime when, std::function<void()> task) {
   world_.post(when, [life = life_, &world = world_, task = std::move(task)]() mutable {
     if (!life->env) return;
-    if (world.now() < life->paused_until)
-      life->env->inside(life->paused_until, std::move(task));
-    else
+    if (life->held.empty() && world.now() >= life->paused_until) return task();
+    life->held.push_back(std::move(task));
+    if (life->held.size() == 1) go_on(world, life);
+  });
+}
+
+// Runs what was held when the pause is over.
+void SimEnv::go_on(SimWorld& world, const std::shared_ptr<Life>& life) {
+  world.post(life->paused_until, [&world, life] {
+    while (life->env && !life->held.empty()) {
+      if (world.now() < life->paused_until) return go_on(world, life);
+      const auto task = std::move(life->held.front());
+      life->held.pop_front();
       task();
+    }
   });
 }
 
@@ -185,8 +198,10 @@ void SimEnv::send(const std::shared_ptr<Exchange>& x) {
   if (request_lost) return finish(x, fail(lost));
   if (world_.chance(faults_.throttled)) return finish(x, fail(Error{Code::throttled, "too many requests", 1s, "TooManyRequests"}));
   // On the network nobody can call it back: what was sent arrives even when its sender is dead or has dropped the handle.
-  world_.post(world_.now() + hop(), [this, life = life_, weak = std::weak_ptr(x), server = servers_.find(x->call.cluster)->second,
-                                     call = x->call, lost, reply_lost] {
+  const auto slow = slow_.find(x->call.cluster);
+  const auto longer = write && slow != slow_.end() ? slow->second : 0ns;
+  world_.post(world_.now() + hop() + longer, [this, life = life_, weak = std::weak_ptr(x), server = servers_.find(x->call.cluster)->second,
+                                              call = x->call, lost, reply_lost] {
     auto reply = server->serve(call);
     if (!life->env) return;
     const auto held = weak.lock();

@@ -89,6 +89,7 @@ class SimEnv final : public Env {
   void pause(std::chrono::nanoseconds duration);   // SIGSTOP: all that was due meanwhile runs at its end
   void kill();                                     // SIGKILL: nothing of it ever runs again; what it had sent still arrives
   void cut(const std::string& cluster, bool off);  // packets are dropped: calls time out, watches fall silent
+  void slow(const std::string& cluster, std::chrono::nanoseconds writes) { slow_[cluster] = writes; }  // each takes that much longer
   void jump_wall(std::chrono::microseconds by) { wall_offset_ += by; }
   std::function<Result<HttpAnswer>(const HttpCall&)> on_http;  // null: every http() call is refused
   std::function<void(const Call&)> on_send;                    // sees each call when it is made
@@ -113,6 +114,7 @@ class SimEnv final : public Env {
   std::chrono::nanoseconds hop() { return world_.between(faults_.fastest, faults_.slowest); }
   // Runs `task` in this process: later if it is paused, never if it is dead.
   void inside(MonoTime when, std::function<void()> task);
+  static void go_on(SimWorld& world, const std::shared_ptr<Life>& life);
 
   SimWorld& world_;
   std::string name_;
@@ -120,6 +122,7 @@ class SimEnv final : public Env {
   std::shared_ptr<Life> life_;
   std::map<std::string, SimServer*, std::less<>> servers_, reachable_;
   std::set<std::string, std::less<>> cut_;
+  std::map<std::string, std::chrono::nanoseconds, std::less<>> slow_;
   std::vector<std::weak_ptr<Exchange>> exchanges_;  // under way, for disconnect()
   std::chrono::microseconds wall_offset_{0};
   std::uint64_t calls_ = 0;
