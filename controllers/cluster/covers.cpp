@@ -1,9 +1,8 @@
 #include "controllers/cluster/covers.hpp"
 
-#include <cmath>
-#include <cstdlib>
 #include <nlohmann/json.hpp>
-#include <optional>
+
+#include "controllers/common/quantity.hpp"
 
 namespace endstate::cluster {
 namespace {
@@ -12,32 +11,10 @@ using nlohmann::json;
 
 constexpr int max_depth = 64;  // a pod template has some 12
 
-// resource.Quantity (k8s.io/apimachinery pkg/api/resource/quantity.go): a decimal number and a suffix.
-std::optional<long double> quantity(const std::string& text) {
-  char* end = nullptr;
-  const long double number = std::strtold(text.c_str(), &end);
-  if (end == text.c_str()) return std::nullopt;
-  const std::string suffix = end;
-  static constexpr std::pair<const char*, long double> factors[] = {{"", 1},
-                                                                    {"m", 1e-3L},
-                                                                    {"k", 1e3L},
-                                                                    {"M", 1e6L},
-                                                                    {"G", 1e9L},
-                                                                    {"T", 1e12L},
-                                                                    {"P", 1e15L},
-                                                                    {"Ki", 1024},
-                                                                    {"Mi", 1048576},
-                                                                    {"Gi", 1073741824.0L},
-                                                                    {"Ti", 1099511627776.0L},
-                                                                    {"Pi", 1125899906842624.0L}};
-  for (const auto& [name, factor] : factors)
-    if (suffix == name) return number * factor;
-  return std::nullopt;
-}
 bool same_quantity(const json& a, const json& b) {
   const auto text = [](const json& v) { return v.is_string() ? v.get<std::string>() : v.dump(); };
-  const auto x = quantity(text(a)), y = quantity(text(b));
-  return x && y && std::fabs(*x - *y) <= std::fabs(*x) * 1e-9L;
+  const auto x = parse_quantity(text(a)), y = parse_quantity(text(b));
+  return x && y && *x == *y;
 }
 
 bool nothing(const json& v) {

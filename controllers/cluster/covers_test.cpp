@@ -28,6 +28,8 @@ TEST_CASE("what is wanted is there already, or not", "[covers]") {
       {R"({"requests":{"cpu":"1"}})", R"({"requests":{"cpu":"999m"}})", false},
       {R"({"limits":{"memory":"1Gi"}})", R"({"limits":{"memory":"1024Mi"}})", true},
       {R"({"limits":{"memory":"1Gi"}})", R"({"limits":{"memory":"1G"}})", false},
+      {R"({"requests":{"cpu":"100m"}})", R"({"requests":{"cpu":"100000u"}})", true},
+      {R"({"limits":{"x":"1E"}})", R"({"limits":{"x":"1e18"}})", true},
       {R"({"requests":{"cpu":"junk"}})", R"({"requests":{"cpu":"1"}})", false},
       {R"({"a":"1"})", R"({"a":1})", false},
       {"no JSON", "{}", false},

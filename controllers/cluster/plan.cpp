@@ -258,11 +258,10 @@ bool had_kubeconfig(const api::Cluster& c) {
 
 // The meta cluster is always connected; a Cluster that names no Secret (any more) has no connection of its own. A Hosted one has from when
 // its kubeconfig is made, and keeps what it has when that Secret goes first (its namespace is being deleted): its machines need it still.
-reconcile::ConnectWish wish(const Snapshot& s, bool wanted) {
-  const auto& c = *s.cluster;
+reconcile::ConnectWish wish(const api::Cluster& c, bool has_kubeconfig, bool wanted) {
   if (!is_external(c))
     return {.cluster = c.metadata.key().str(),
-            .connected = wanted && (s.connection.known || (s.hosted_on ? s.hosted.leaves.contains("kubeconfig") : had_kubeconfig(c))),
+            .connected = wanted && has_kubeconfig,
             .secret_namespace = c.metadata.name_space,
             .secret_name = c.metadata.name.str() + "-kubeconfig"};
   const auto& secret = c.spec.control_plane.kubeconfig_secret;
@@ -270,6 +269,10 @@ reconcile::ConnectWish wish(const Snapshot& s, bool wanted) {
           .connected = wanted && secret.has_value(),
           .secret_namespace = secret ? c.metadata.name_space : Text(),
           .secret_name = secret ? secret->name : Text()};
+}
+reconcile::ConnectWish wish(const Snapshot& s, bool wanted) {
+  const bool made = s.hosted_on ? s.hosted.leaves.contains("kubeconfig") : had_kubeconfig(*s.cluster);
+  return wish(*s.cluster, s.connection.known || made, wanted);
 }
 
 reconcile::Action add_finalizer(const api::Cluster& c) {
@@ -286,6 +289,11 @@ reconcile::Action add_finalizer(const api::Cluster& c) {
 }
 
 }  // namespace
+
+reconcile::ConnectWish standby_wish(const api::Cluster& c) {
+  // As the leader does: one whose part is done has no connection any more.
+  return wish(c, had_kubeconfig(c), !c.metadata.deleting() || c.metadata.has_finalizer(api::finalizer::cluster));
+}
 
 Planned plan_in_full(const Snapshot& s) {
   Planned out;

@@ -45,4 +45,8 @@ struct Planned {
 };
 Planned plan_in_full(const Snapshot& snapshot);
 
+// What a process that doesn't lead connects to (reconcile::ManagerOptions::follow): what the Cluster's own words say, so that a take-over
+// finds warm caches.
+reconcile::ConnectWish standby_wish(const api::Cluster& cluster);
+
 }  // namespace endstate::cluster

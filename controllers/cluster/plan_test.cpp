@@ -150,6 +150,28 @@ TEST_CASE("the meta cluster itself needs no connection; a Secret that is taken o
   CHECK(endstate::connection_of(scene.cluster) == "prod/hz-a");
 }
 
+TEST_CASE("a process that doesn't lead connects to what the leader does", "[cluster]") {
+  Scene scene;
+  auto& c = scene.cluster;
+  CHECK_FALSE(endstate::cluster::standby_wish(c).connected);
+  c.spec.control_plane.kubeconfig_secret = api::NameRef{"kc"};
+  const auto leads = scene.plan().plan.connections.at(0), waits = endstate::cluster::standby_wish(c);
+  CHECK(waits.connected);
+  CHECK((waits.cluster == leads.cluster && waits.secret_name == leads.secret_name && waits.secret_namespace == leads.secret_namespace));
+  c.metadata.deletion_timestamp = scene.now;
+  CHECK(endstate::cluster::standby_wish(c).connected);  // until the leader's part is done
+  c.metadata.finalizers.clear();
+  CHECK_FALSE(endstate::cluster::standby_wish(c).connected);
+  SECTION("a Hosted one has a kubeconfig when its status names it") {
+    c.metadata.deletion_timestamp.reset();
+    c.spec.control_plane.type = api::ControlPlaneType::hosted;
+    CHECK_FALSE(endstate::cluster::standby_wish(c).connected);
+    c.status.control_plane.certificates.push_back({.name = "kubeconfig"});
+    CHECK(endstate::cluster::standby_wish(c).connected);
+    CHECK(endstate::cluster::standby_wish(c).secret_name == c.metadata.name.str() + "-kubeconfig");
+  }
+}
+
 TEST_CASE("a Hosted cluster is never the meta cluster", "[cluster]") {  // more of it: plan_hosted_test.cpp
   Scene scene;
   scene.cluster.spec.control_plane.type = api::ControlPlaneType::hosted;

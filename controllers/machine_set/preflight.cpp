@@ -6,6 +6,7 @@
 #include <unordered_set>
 
 #include "controllers/common/cut.hpp"
+#include "controllers/common/quantity.hpp"
 #include "controllers/guard/plan.hpp"
 
 namespace endstate::machine_set {
@@ -393,32 +394,9 @@ std::optional<KubernetesVersion> parse_version(std::string_view text) {
 }
 
 std::optional<std::int64_t> parse_bytes(std::string_view quantity) {
-  struct Unit {
-    std::string_view suffix;
-    double factor;
-  };
-  static constexpr std::array units{Unit{"", 1},
-                                    Unit{"k", 1e3},
-                                    Unit{"M", 1e6},
-                                    Unit{"G", 1e9},
-                                    Unit{"T", 1e12},
-                                    Unit{"P", 1e15},
-                                    Unit{"Ki", 1024.0},
-                                    Unit{"Mi", 1024.0 * 1024},
-                                    Unit{"Gi", 1024.0 * 1024 * 1024},
-                                    Unit{"Ti", 1024.0 * 1024 * 1024 * 1024},
-                                    Unit{"Pi", 1024.0 * 1024 * 1024 * 1024 * 1024}};
-  double value = 0;
-  const auto [end, error] = std::from_chars(quantity.data(), quantity.data() + quantity.size(), value, std::chars_format::fixed);
-  if (error != std::errc() || end == quantity.data()) return std::nullopt;
-  const std::string_view suffix(end, static_cast<std::size_t>(quantity.data() + quantity.size() - end));
-  for (const auto& unit : units)
-    if (suffix == unit.suffix) {
-      const double bytes = value * unit.factor;
-      if (!(bytes >= 0 && bytes < 9e18)) return std::nullopt;
-      return static_cast<std::int64_t>(bytes);
-    }
-  return std::nullopt;
+  const auto read = parse_quantity(quantity);
+  if (!read || read->nanos < 0) return std::nullopt;
+  return read->whole();
 }
 
 Reach reach_of(std::string_view url) {

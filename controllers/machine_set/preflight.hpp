@@ -52,7 +52,7 @@ struct KubernetesVersion {
 // "v1.34.4", "1.34.4-00", "1:1.34.4+k3s1"; nullopt: it doesn't begin with two numbers.
 std::optional<KubernetesVersion> parse_version(std::string_view text);
 
-// A whole number of bytes, as a quantity (apimachinery pkg/api/resource): "123", "20Gi", "1500M", "1.5Gi".
+// A whole number of bytes, as a quantity (controllers/common/quantity.hpp), rounded up; a negative one is none.
 std::optional<std::int64_t> parse_bytes(std::string_view quantity);
 
 enum class Reach : std::uint8_t {

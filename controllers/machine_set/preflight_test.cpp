@@ -1,6 +1,7 @@
 #include "controllers/machine_set/preflight.hpp"
 
 #include <catch2/catch.hpp>
+#include <limits>
 
 #include "controllers/machine_set/testing.hpp"
 
@@ -82,12 +83,16 @@ TEST_CASE("bytes are read as quantities", "[preflight]") {
                        {"1.5Gi", 3LL << 29},
                        {"2k", 2000},
                        {"2Ki", 2048},
+                       {"12e6", 12'000'000},
+                       {"1E", 1'000'000'000'000'000'000},
+                       {"2Ei", 1LL << 61},
+                       {"1500m", 2},
                        {"", std::nullopt},
                        {"Gi", std::nullopt},
                        {"10GB", std::nullopt},
                        {"-5", std::nullopt},
                        {"many", std::nullopt},
-                       {"9999999Pi", std::nullopt}};
+                       {"9999999Pi", std::numeric_limits<std::int64_t>::max()}};
   for (const auto& row : table) {
     INFO(row.text);
     CHECK(parse_bytes(row.text) == row.bytes);

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <map>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <sstream>
@@ -18,6 +20,7 @@ namespace {
 constexpr std::size_t max_bytes = 16U << 20;
 constexpr std::size_t max_depth = 100;
 constexpr std::size_t max_documents = 1000;
+constexpr std::size_t max_written_out = 1U << 20;  // what aliases may make of a document: a bomb of them doubles with each
 constexpr std::string_view yaml_tag = "tag:yaml.org,2002:";
 
 struct Refused {  // thrown out of yaml-cpp's callbacks, caught in read()
@@ -87,26 +90,44 @@ std::string plain(const YAML::Mark& mark, std::string_view text) {
   return quote(text);
 }
 
-// Writes JSON as yaml-cpp reads: no tree, so nothing can be larger than the input by more than the quotes.
+// Writes JSON as yaml-cpp reads: no tree, so nothing can be larger than the input by more than the quotes (and what aliases add).
 class Writer final : public YAML::EventHandler {
  public:
-  void OnDocumentStart(const YAML::Mark&) override { out_.clear(); }
+  enum class Manner : std::uint8_t { strict, lenient };
+  explicit Writer(Manner manner) : lenient_(manner == Manner::lenient) {}
+  void OnDocumentStart(const YAML::Mark&) override {
+    out_.clear();
+    anchors_.clear();
+  }
   void OnDocumentEnd() override {}
-  void OnNull(const YAML::Mark& mark, YAML::anchor_t) override { scalar(mark, "", true); }
-  void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override { throw Refused{mark, "aliases (*name) are refused: write it out"}; }
-  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t, const std::string& value) override {
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    const auto from = scalar(mark, "", true);
+    keep(anchor, from);
+  }
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    if (!lenient_) throw Refused{mark, "aliases (*name) are refused: write it out"};
+    const auto it = anchors_.find(anchor);
+    if (it == anchors_.end()) throw Refused{mark, "an alias inside of what it names"};
+    const bool is_scalar = !it->second.starts_with('{') && !it->second.starts_with('[');
+    if (is_scalar && !levels_.empty() && levels_.back().map && levels_.back().key_next)
+      throw Refused{mark, "an alias as a key: write it out"};
+    before_value(mark, is_scalar);
+    if (out_.size() + it->second.size() > max_written_out) throw Refused{mark, "its aliases make more than 1 MiB of it"};
+    out_ += it->second;
+  }
+  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, const std::string& value) override {
     const bool unquoted =
         tag == "?" || one_of(tag, {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float", "tag:yaml.org,2002:bool", "tag:yaml.org,2002:null"});
     if (!unquoted && tag != "!" && !tag.empty() && tag != std::string(yaml_tag) + "str")
       throw Refused{mark, "the tag " + tag + " is not known"};
-    scalar(mark, value, unquoted);
+    keep(anchor, scalar(mark, value, unquoted));
   }
-  void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t, YAML::EmitterStyle::value) override {
-    open(mark, tag, "seq", '[');
+  void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
+    open(mark, tag, "seq", '[', anchor);
   }
   void OnSequenceEnd() override { close(']'); }
-  void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t, YAML::EmitterStyle::value) override {
-    open(mark, tag, "map", '{');
+  void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
+    open(mark, tag, "map", '{', anchor);
   }
   void OnMapEnd() override { close('}'); }
   const std::string& json() const { return out_; }
@@ -114,8 +135,15 @@ class Writer final : public YAML::EventHandler {
  private:
   struct Level {
     bool map = false, key_next = false, empty = true;
+    YAML::anchor_t anchor = 0;
+    std::size_t from = 0;  // in out_
     std::set<std::string, std::less<>> keys{};
   };
+
+  // What an alias of that anchor stands for: out_ from there on.
+  void keep(YAML::anchor_t anchor, std::size_t from) {
+    if (lenient_ && anchor != 0) anchors_[anchor] = out_.substr(from);
+  }
 
   void separate(Level& level) {
     if (!level.empty) out_ += ',';
@@ -129,33 +157,41 @@ class Writer final : public YAML::EventHandler {
     if (level.key_next && !is_scalar) throw Refused{mark, "a key must be a scalar"};
     level.key_next = !level.key_next;
   }
-  void scalar(const YAML::Mark& mark, const std::string& text, bool unquoted) {
-    if (!levels_.empty() && levels_.back().map && levels_.back().key_next) return key(mark, text, unquoted);
+  std::size_t scalar(const YAML::Mark& mark, const std::string& text, bool unquoted) {  // where it begins in out_
+    if (!levels_.empty() && levels_.back().map && levels_.back().key_next) {
+      key(mark, text, unquoted);
+      return out_.size();
+    }
     before_value(mark, true);
+    const auto from = out_.size();
     out_ += unquoted ? plain(mark, text) : quote(text);
+    return from;
   }
   void key(const YAML::Mark& mark, const std::string& text, bool unquoted) {
     auto& level = levels_.back();
-    if (unquoted && text == "<<") throw Refused{mark, "merge keys (<<) are refused: write it out"};
-    if (!level.keys.insert(text).second) throw Refused{mark, "the key " + quote(text) + " stands there twice"};
+    if (unquoted && text == "<<" && !lenient_) throw Refused{mark, "merge keys (<<) are refused: write it out"};
+    if (!level.keys.insert(text).second && !lenient_) throw Refused{mark, "the key " + quote(text) + " stands there twice"};
     separate(level);
     level.key_next = false;
     out_ += quote(text) + ":";
   }
-  void open(const YAML::Mark& mark, const std::string& tag, std::string_view own, char bracket) {
+  void open(const YAML::Mark& mark, const std::string& tag, std::string_view own, char bracket, YAML::anchor_t anchor) {
     if (!tag.empty() && tag != "?" && tag != "!" && tag != std::string(yaml_tag).append(own))
       throw Refused{mark, "the tag " + tag + " is not known"};
     before_value(mark, false);
     if (levels_.size() == max_depth) throw Refused{mark, "more than " + std::to_string(max_depth) + " levels deep"};
-    levels_.push_back({.map = bracket == '{', .key_next = bracket == '{'});
+    levels_.push_back({.map = bracket == '{', .key_next = bracket == '{', .anchor = anchor, .from = out_.size()});
     out_ += bracket;
   }
   void close(char bracket) {
     out_ += bracket;
+    keep(levels_.back().anchor, levels_.back().from);
     levels_.pop_back();
   }
 
+  const bool lenient_;
   std::string out_;
+  std::map<YAML::anchor_t, std::string> anchors_;
   std::vector<Level> levels_;
 };
 
@@ -164,7 +200,7 @@ tl::unexpected<Error> refuse(const YAML::Mark& mark, const std::string& message)
   return fail(Code::invalid, "YAML: " + where + message);
 }
 
-Result<std::vector<std::string>> read(std::string_view yaml) {
+Result<std::vector<std::string>> read(std::string_view yaml, Writer::Manner manner = Writer::Manner::strict) {
   if (yaml.size() > max_bytes) return fail(Code::invalid, "YAML: longer than " + std::to_string(max_bytes >> 20) + " MiB");
   std::vector<std::string> out;
   try {
@@ -172,10 +208,11 @@ Result<std::vector<std::string>> read(std::string_view yaml) {
     // refuses.
     std::istringstream stream(std::string(yaml).append(yaml.ends_with('\n') ? "...\n" : ""));
     YAML::Parser parser(stream);
-    Writer writer;
+    Writer writer(manner);
     while (parser.HandleNextDocument(writer)) {
       if (out.size() == max_documents) return fail(Code::invalid, "YAML: more than " + std::to_string(max_documents) + " documents");
       out.push_back(writer.json());
+      if (manner == Writer::Manner::lenient) break;  // the first one only
     }
   } catch (const Refused& refused) {
     return refuse(refused.mark, refused.message);
@@ -183,6 +220,24 @@ Result<std::vector<std::string>> read(std::string_view yaml) {
     return refuse(e.mark, e.msg);
   }
   return out;
+}
+
+// https://yaml.org/type/merge.html: what a map says itself wins over what it merges, and the first of several over the next.
+void write_out_merges(nlohmann::json& value) {
+  if (value.is_array() || value.is_object())
+    for (auto& item : value) write_out_merges(item);
+  if (!value.is_object()) return;
+  const auto it = value.find("<<");
+  if (it == value.end()) return;
+  const auto merged = std::move(*it);
+  value.erase(it);
+  const auto add = [&](const nlohmann::json& other) {
+    if (other.is_object()) value.insert(other.begin(), other.end());  // std::map's: what is there stays
+  };
+  if (merged.is_array())
+    for (const auto& other : merged) add(other);
+  else
+    add(merged);
 }
 
 // ---- out ----
@@ -242,6 +297,16 @@ Result<std::vector<std::string>> yaml_documents_to_json(std::string_view yaml) {
   auto documents = read(yaml);
   if (documents) std::erase(*documents, "null");
   return documents;
+}
+
+Result<std::string> yaml_config_to_json(std::string_view yaml) {
+  auto documents = read(yaml, Writer::Manner::lenient);
+  if (!documents) return fail(std::move(documents.error()));
+  if (documents->empty()) return std::string("null");
+  auto value = nlohmann::json::parse(documents->front(), nullptr, false);  // at most max_depth levels
+  if (value.is_discarded()) return fail(Code::invalid, "YAML: can't be said in JSON");
+  write_out_merges(value);
+  return value.dump();
 }
 
 Result<std::string> json_to_yaml(std::string_view json) {

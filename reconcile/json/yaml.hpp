@@ -17,6 +17,11 @@ Result<std::string> yaml_to_json(std::string_view yaml);
 // Each document that isn't empty.
 Result<std::vector<std::string>> yaml_documents_to_json(std::string_view yaml);
 
+// The first document as client-go reads a kubeconfig (sigs.k8s.io/yaml over go-yaml's Unmarshal, not strict): whatever follows it is not
+// looked at; aliases (*name) and merge keys (<<) are written out, to 1 MiB at most; of a key that stands there twice the last value counts.
+// Everything else as above.
+Result<std::string> yaml_config_to_json(std::string_view yaml);
+
 // Block style, keys in the order that they come in. JSON that can't be read is Code::invalid.
 Result<std::string> json_to_yaml(std::string_view json);
 

@@ -196,3 +196,34 @@ TEST_CASE("JSON as YAML reads back the same", "[yaml]") {
   CHECK(json_to_yaml(R"({"b":1,"a":[{"x":"yes"}]})").value() == "b: 1\na:\n  - x: \"yes\"\n");
   CHECK_FALSE(json_to_yaml("{"));
 }
+
+TEST_CASE("yaml: a configuration is read as client-go reads it", "[yaml]") {
+  const auto as = [](std::string_view yaml) {
+    const auto json = yaml_config_to_json(yaml);
+    return json ? *json : json.error().message;
+  };
+  CHECK(as("a: 1\n---\n") == R"({"a":1})");
+  CHECK(as("---\na: 1\n---\nb: [\n") == R"({"a":1})");  // what follows isn't looked at
+  CHECK(as("a: 1\n...\n") == R"({"a":1})");
+  CHECK(as("") == "null");
+  CHECK(as("a: &x text\nb: *x\nc: [*x, *x]\n") == R"({"a":"text","b":"text","c":["text","text"]})");
+  CHECK(as("a: &x {p: 1, q: &y [1, 2]}\nb: *x\nc: *y\n") == R"({"a":{"p":1,"q":[1,2]},"b":{"p":1,"q":[1,2]},"c":[1,2]})");
+  CHECK(as("base: &b {p: 1, q: 2}\nc:\n  <<: *b\n  q: 3\nd:\n  <<: [{r: 4}, *b]\n") ==
+        R"({"base":{"p":1,"q":2},"c":{"p":1,"q":3},"d":{"p":1,"q":2,"r":4}})");
+  CHECK(as("a: 1\na: 2\n") == R"({"a":2})");
+  CHECK(as("a: &x\nb: *x\n") == R"({"a":null,"b":null})");
+}
+
+TEST_CASE("yaml: a bomb of aliases is refused", "[yaml]") {
+  std::string bomb = "a0: &a0 [xxxxxxxxxx, xxxxxxxxxx]\n";
+  for (int i = 1; i < 30; ++i) {
+    const auto last = "*a" + std::to_string(i - 1);
+    bomb += "a" + std::to_string(i) + ": &a" + std::to_string(i) + " [" + last + ", " + last + ", " + last + ", " + last + "]\n";
+  }
+  const auto json = yaml_config_to_json(bomb);
+  REQUIRE_FALSE(json);
+  CHECK(json.error().message.find("1 MiB") != std::string::npos);
+  CHECK_FALSE(yaml_config_to_json("a: &a [*a]\n"));
+  CHECK_FALSE(yaml_config_to_json("a: *nobody\n"));
+  CHECK_FALSE(yaml_config_to_json(std::string(200, '[')));
+}

@@ -10,7 +10,7 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t max_status = 1 << 20;
-constexpr std::size_t max_message = 4096, max_foreign_body = 1024, max_causes = 16;
+constexpr std::size_t max_message = 2048, max_foreign_body = 1024, max_causes = 16;
 
 std::string text_at(const json& object, const char* key) {
   const auto it = object.find(key);
@@ -79,7 +79,7 @@ Code code_of(int http_status, std::string_view reason, bool write) {
     case 403: return Code::forbidden;
     case 408: return write ? Code::maybe_done : Code::unavailable;
     case 429: return Code::throttled;
-    case 500:
+    case 500: return write && reason != "InternalError" ? Code::maybe_done : Code::unavailable;
     case 502:
     case 504: return write ? Code::maybe_done : Code::unavailable;
     default: return http_status >= 400 && http_status < 500 ? Code::invalid : Code::unavailable;
@@ -94,6 +94,23 @@ std::string printable(std::string_view text, std::size_t limit) {
   return out;
 }
 
+// Validation says what it judged by ("... regex used for validation is '...'", "should match '...'"; apimachinery's RegexError and kube's
+// structural schemas). That helps nobody who reads a status or a log.
+std::string without_patterns(std::string text) {
+  constexpr std::size_t short_enough = 24;
+  for (const std::string_view before : {"regex used for validation is '", "should match '"}) {
+    for (std::size_t at = 0; (at = text.find(before, at)) != std::string::npos;) {
+      at += before.size();
+      auto end = text.find("')", at);  // RegexError's closing bracket
+      if (before.starts_with("should")) end = std::min(text.find("',", at), text.find("';", at));
+      if (end == std::string::npos) end = text.rfind('\'');
+      if (end == std::string::npos || end <= at || end - at <= short_enough) continue;
+      text.replace(at, end - at, "...");
+    }
+  }
+  return text;
+}
+
 Error error_of(int http_status, const std::optional<Status>& status, std::string_view body, bool write,
                std::chrono::milliseconds retry_after) {
   if (!status) {
@@ -105,7 +122,8 @@ Error error_of(int http_status, const std::optional<Status>& status, std::string
   std::string message = status->message.empty() ? "the server answered HTTP " + std::to_string(code) : status->message;
   if (retry_after.count() == 0) retry_after = std::chrono::seconds(status->retry_after_seconds);
   const bool mismatch = code == 422 && status->another_uid;
-  return {mismatch ? Code::conflict : code_of(code, status->reason, write), printable(message + status->fields, max_message), retry_after,
+  return {mismatch ? Code::conflict : code_of(code, status->reason, write),
+          printable(without_patterns(message + status->fields), max_message), retry_after,
           status->version_too_large ? "ResourceVersionTooLarge" : status->reason};
 }
 

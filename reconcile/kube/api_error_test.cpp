@@ -30,7 +30,9 @@ TEST_CASE("a reply becomes a code", "[api_error]") {
       {403, "Forbidden", true, Code::forbidden},
       {429, "TooManyRequests", true, Code::throttled},
       {500, "InternalError", false, Code::unavailable},
-      {500, "InternalError", true, Code::maybe_done},
+      {500, "InternalError", true, Code::unavailable},  // a webhook that failed, a pod under two budgets
+      {500, "", true, Code::maybe_done},                // "etcdserver: request timed out"
+      {504, "Timeout", true, Code::maybe_done},
       {502, "", true, Code::maybe_done},
       {503, "ServiceUnavailable", true, Code::unavailable},
       {504, "Timeout", true, Code::maybe_done},
@@ -91,4 +93,31 @@ TEST_CASE("an error inside a watch", "[api_error]") {
   CHECK_FALSE(watch_error(R"({"type":"ADDED","object":{"kind":"Status"}})"));
   CHECK_FALSE(watch_error(R"({"type":"ADDED","object":{"x":"ERROR"}})"));
   CHECK_FALSE(watch_error(""));
+}
+
+TEST_CASE("api_error: the words stay, the regular expressions go", "[api_error]") {
+  const auto words = [](const std::string& message) {
+    return api_error(422, R"({"kind":"Status","code":422,"reason":"Invalid","message":")" + message + "\"}", true).message;
+  };
+  CHECK(
+      words(
+          "metadata.labels: Invalid value: \\\"a b\\\": a valid label must be an empty string or consist of alphanumeric characters (e.g. "
+          "'MyValue', or 'my_value', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')") ==
+      "metadata.labels: Invalid value: \"a b\": a valid label must be an empty string or consist of alphanumeric characters (e.g. "
+      "'MyValue', or 'my_value', regex used for validation is '...')");
+  CHECK(words("spec.x: Invalid value: \\\"?\\\": spec.x in body should match '^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\\\.[a-z0-9]+)*$', spec.y: "
+              "Required value") == "spec.x: Invalid value: \"?\": spec.x in body should match '...', spec.y: Required value");
+  CHECK(words("spec.x in body should match '^a+$'") == "spec.x in body should match '^a+$'");
+  CHECK(words(std::string(9000, 'x')).size() < 2100);
+}
+
+TEST_CASE("api_error: an eviction that two budgets refuse is an answer", "[api_error]") {
+  const auto e =
+      api_error(500,
+                R"({"kind":"Status","apiVersion":"v1","status":"Failure","reason":"InternalError","code":500,)"
+                R"("message":"This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."})",
+                true);
+  CHECK(e.code == Code::unavailable);
+  CHECK(e.reason == "InternalError");
+  CHECK(e.message.find("more than one PodDisruptionBudget") != std::string::npos);
 }

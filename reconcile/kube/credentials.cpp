@@ -100,6 +100,13 @@ std::string text_at(const json& object, const char* key) {
   return it->is_string() ? it->get<std::string>() : it->dump();
 }
 
+// Null and empty count as absent.
+bool has(const json& object, const char* key) {
+  const auto it = object.find(key);
+  return it != object.end() && !it->is_null() && !(it->is_string() && it->get_ref<const std::string&>().empty()) &&
+         !((it->is_object() || it->is_array()) && it->empty());
+}
+
 // The entry of that name in a list such as users: [{name: admin, user: {...}}].
 Result<json> named(const json& config, const char* list, const char* member, const std::string& name, std::string_view where) {
   const auto entries = config.find(list);
@@ -163,14 +170,65 @@ Result<void> read_cluster(const json& cluster, const Reader& reader, Credentials
   return {};
 }
 
-Result<void> read_user(const json& user, const Reader& reader, Credentials& out) {
-  if (user.contains("exec")) return bad(reader.where, "user.exec", "plugins are not run: use a token, a tokenFile or a client certificate");
-  if (user.contains("auth-provider"))
+// k8s.io/client-go/tools/clientcmd/api/v1 ExecConfig.
+Result<ExecPlugin> read_plugin(const json& exec, const json& cluster, const Reader& reader) {
+  ExecPlugin out;
+  if (!exec.is_object()) return bad(reader.where, "user.exec", "must be a map");
+  out.command = text_at(exec, "command");
+  if (out.command.empty()) return bad(reader.where, "user.exec.command", "is missing");
+  // A path is relative to the file's folder; a bare name is looked for in PATH.
+  if (out.command.front() != '/' && out.command.find('/') != std::string::npos)
+    out.command = std::string(reader.folder) + "/" + out.command;
+  out.api_version = text_at(exec, "apiVersion");
+  if (out.api_version != "client.authentication.k8s.io/v1" && out.api_version != "client.authentication.k8s.io/v1beta1")
+    return bad(reader.where, "user.exec.apiVersion",
+               "'" + out.api_version +
+                   "' is not known: client.authentication.k8s.io/v1 or v1beta1 (update the plugin, and write its "
+                   "kubeconfig anew)");
+  out.install_hint = text_at(exec, "installHint");
+  out.interactive_mode = text_at(exec, "interactiveMode");
+  if (out.interactive_mode.empty() && out.api_version.ends_with("v1beta1")) out.interactive_mode = "IfAvailable";
+  if (out.interactive_mode != "Never" && out.interactive_mode != "IfAvailable" && out.interactive_mode != "Always")
+    return bad(reader.where, "user.exec.interactiveMode", "must be Never, IfAvailable or Always");
+  if (has(exec, "args") && exec["args"].is_array())
+    for (const auto& arg : exec["args"]) out.args.push_back(arg.is_string() ? arg.get<std::string>() : arg.dump());
+  if (has(exec, "env") && exec["env"].is_array())
+    for (const auto& one : exec["env"])
+      if (one.is_object()) out.env.emplace_back(text_at(one, "name"), text_at(one, "value"));
+  if (has(exec, "provideClusterInfo") && exec["provideClusterInfo"] == true) out.cluster = cluster.dump();
+  return out;
+}
+
+// ExecCredential.spec.cluster of a kubeconfig's cluster (client.authentication.k8s.io v1 Cluster).
+json cluster_info(const json& cluster, const Credentials& c) {
+  json out = {{"server", c.server}};
+  for (const auto* key : {"tls-server-name", "insecure-skip-tls-verify", "certificate-authority-data", "proxy-url"})
+    if (has(cluster, key)) out[key] = cluster[key];
+  if (!has(cluster, "certificate-authority-data") && !c.ca.file.empty())
+    if (const auto ca = read_file(c.ca.file)) out["certificate-authority-data"] = to_base64(*ca);
+  if (has(cluster, "extensions") && cluster["extensions"].is_array())
+    for (const auto& one : cluster["extensions"])
+      if (one.is_object() && text_at(one, "name") == "client.authentication.k8s.io/exec" && one.contains("extension"))
+        out["config"] = one["extension"];
+  return out;
+}
+
+Result<void> read_user(const json& user, const json& cluster, const Reader& reader, Credentials& out, std::optional<ExecPlugin>* plugin) {
+  if (has(user, "exec")) {
+    if (plugin == nullptr)
+      return bad(reader.where, "user.exec",
+                 "plugins are not run here: use a token, a tokenFile or a client certificate (in a Secret: a ServiceAccount's token, or a "
+                 "certificate)");
+    auto found = read_plugin(user["exec"], cluster_info(cluster, out), reader);
+    if (!found) return fail(found.error());
+    *plugin = std::move(*found);
+  }
+  if (has(user, "auth-provider"))
     return bad(reader.where, "user.auth-provider", "is not supported: use a token, a tokenFile or a client certificate");
-  if (user.contains("username") || user.contains("password"))
+  if (has(user, "username") || has(user, "password"))
     return bad(reader.where, "user.username", "Kubernetes knows no passwords since 1.19: use a token or a client certificate");
   for (const auto* key : {"as", "as-uid", "as-groups", "as-user-extra"})
-    if (user.contains(key))
+    if (has(user, key))
       return bad(reader.where, std::string("user.") + key, "impersonation is not supported: use that user's own credentials");
   auto certificate = reader.material(user, "client-certificate");
   if (!certificate) return fail(certificate.error());
@@ -226,7 +284,7 @@ Result<Endpoint> parse_server(std::string_view server) {
   return out;
 }
 
-Result<Secrets> load_secrets(const Credentials& c) {
+Result<Secrets> load_secrets(const Credentials& c, bool was_refused) {
   auto ca = load(c.ca, c.origin, "certificate-authority");
   if (!ca) return fail(ca.error());
   auto certificate = load(c.client_certificate, c.origin, "client-certificate");
@@ -236,6 +294,12 @@ Result<Secrets> load_secrets(const Credentials& c) {
   auto token = load(c.token, c.origin, c.token.file.empty() ? "token" : "tokenFile");
   if (!token) return fail(token.error());
   Secrets out{std::move(*ca), std::move(*certificate), std::move(*key), std::string(trim(*token))};
+  if (c.source && out.token.empty() && out.certificate_pem.empty()) {
+    auto issued = c.source->issue(was_refused);
+    if (!issued) return fail(issued.error());
+    issued->ca_pem = std::move(out.ca_pem);
+    out = std::move(*issued);
+  }
   for (const char ch : out.token)
     if (ch <= ' ' || ch >= 0x7f)
       return bad(c.origin, c.token.file.empty() ? "token" : "tokenFile", "is not a bearer token: it must be one word");
@@ -258,9 +322,10 @@ std::string files_signature(const Credentials& c) {
   return out;
 }
 
-Result<Credentials> parse_kubeconfig(std::string_view yaml, std::string_view context, std::string_view folder, std::string_view origin) {
+Result<Credentials> parse_kubeconfig(std::string_view yaml, std::string_view context, std::string_view folder, std::string_view origin,
+                                     std::optional<ExecPlugin>* plugin) {
   if (yaml.size() > max_file) return bad(origin, "", "has more than 1 MiB");
-  const auto text = yaml_to_json(yaml);
+  const auto text = yaml_config_to_json(yaml);
   if (!text) return bad(origin, "not a kubeconfig", text.error().message);
   const json config = json::parse(*text, nullptr, false);
   if (!config.is_object()) return bad(origin, "not a kubeconfig", "it is not a map with clusters, users and contexts");
@@ -279,17 +344,17 @@ Result<Credentials> parse_kubeconfig(std::string_view yaml, std::string_view con
   if (const auto user_name = text_at(*chosen, "user"); !user_name.empty()) {
     const auto user = named(config, "users", "user", user_name, out.origin);
     if (!user) return fail(user.error());
-    if (auto ok = read_user(*user, reader, out); !ok) return fail(ok.error());
+    if (auto ok = read_user(*user, *cluster, reader, out, plugin); !ok) return fail(ok.error());
   }
   return out;
 }
 
-Result<Credentials> kubeconfig_file(const std::string& file, std::string_view context) {
+Result<Credentials> kubeconfig_file(const std::string& file, std::string_view context, std::optional<ExecPlugin>* plugin) {
   const auto text = read_file(file);
   if (!text) return bad("", "kubeconfig", text.error().message);
   const auto slash = file.find_last_of('/');
   const std::string folder = slash == std::string::npos ? "." : slash == 0 ? "/" : file.substr(0, slash);
-  return parse_kubeconfig(*text, context, folder, "kubeconfig " + file);
+  return parse_kubeconfig(*text, context, folder, "kubeconfig " + file, plugin);
 }
 
 Result<Credentials> in_cluster_credentials(const EnvironmentLookup& environment, std::string_view folder) {

@@ -6,8 +6,12 @@
 //   CurlEnv env({.user_agent = "endstate/0.1.0"}, *c);
 #pragma once
 #include <functional>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "reconcile/base/result.hpp"
 
@@ -20,6 +24,29 @@ struct Material {
   friend bool operator==(const Material&, const Material&) = default;
 };
 
+// What the files held when they were read, and what a source issued.
+struct Secrets {
+  std::string ca_pem{}, certificate_pem{}, key_pem{}, token{};
+  friend bool operator==(const Secrets&, const Secrets&) = default;
+};
+
+// Issues a token or a client certificate, and another one when that has ended: a credential plugin (src/kubectl/exec_plugin.hpp). May
+// block.
+class CredentialSource {
+ public:
+  virtual ~CredentialSource() = default;
+  virtual bool is_stale() const = 0;                    // nothing was issued, or it has expired
+  virtual Result<Secrets> issue(bool was_refused) = 0;  // what is good still, unless the server refused it (401)
+};
+
+// A plugin that a kubeconfig names (user.exec; client.authentication.k8s.io). Only who runs plugins asks for it.
+struct ExecPlugin {
+  std::string api_version{}, command{}, install_hint{}, interactive_mode{};
+  std::vector<std::string> args{};
+  std::vector<std::pair<std::string, std::string>> env{};
+  std::string cluster{};  // JSON: ExecCredential.spec.cluster, if it is to be told (provideClusterInfo)
+};
+
 struct Credentials {
   std::string server{};           // https://host[:port][/prefix], no trailing slash; http:// only for a loopback address
   std::string proxy_url{};        // http, https or socks5; "": as the environment says (HTTPS_PROXY, NO_PROXY), never for loopback
@@ -30,6 +57,7 @@ struct Credentials {
   Material ca{};                  // PEM; empty: the system's roots
   Material client_certificate{}, client_key{};  // PEM, both or none
   Material token{};
+  std::shared_ptr<CredentialSource> source{};  // null: what stands above is all
   friend bool operator==(const Credentials&, const Credentials&) = default;
 };
 
@@ -40,21 +68,18 @@ struct Endpoint {
 };
 Result<Endpoint> parse_server(std::string_view server);
 
-// What the files held when they were read.
-struct Secrets {
-  std::string ca_pem{}, certificate_pem{}, key_pem{}, token{};
-  friend bool operator==(const Secrets&, const Secrets&) = default;
-};
-
 // Reads the files (≤ 1 MiB each) and checks what they hold: PEM that parses, a key that belongs to its certificate, a one-line token.
-Result<Secrets> load_secrets(const Credentials& credentials);
+Result<Secrets> load_secrets(const Credentials& credentials, bool was_refused = false);
 // Changes when one of the files does (inode, size, time of change); the same when there are none. Costs one stat a file.
 std::string files_signature(const Credentials& credentials);
 
 // `context` "": the file's current-context. `folder`: what relative file names are relative to; "": files are refused, for a
-// kubeconfig that a user handed in (a Secret) must not name files of this machine.
-Result<Credentials> parse_kubeconfig(std::string_view yaml, std::string_view context, std::string_view folder, std::string_view origin);
-Result<Credentials> kubeconfig_file(const std::string& file, std::string_view context = {});
+// kubeconfig that a user handed in (a Secret) must not name files of this machine. Read as kubectl reads it: the first document, aliases
+// written out, what is null or empty counts as absent, what is unknown is passed over. `plugin`: where a user.exec goes; null: it is
+// refused, for nobody's kubeconfig may have a program run.
+Result<Credentials> parse_kubeconfig(std::string_view yaml, std::string_view context, std::string_view folder, std::string_view origin,
+                                     std::optional<ExecPlugin>* plugin = nullptr);
+Result<Credentials> kubeconfig_file(const std::string& file, std::string_view context = {}, std::optional<ExecPlugin>* plugin = nullptr);
 
 using EnvironmentLookup = std::function<const char*(const char* name)>;  // std::getenv
 inline constexpr std::string_view service_account_folder = "/var/run/secrets/kubernetes.io/serviceaccount";

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <map>
 
+#include "reconcile/kube/base64.hpp"
 #include "reconcile/kube/test_server.hpp"
 
 using namespace reconcile;
@@ -118,7 +119,7 @@ TEST_CASE("a kubeconfig that can't be used says which field and what to do", "[c
       {"{server: 'https://h', insecure-skip-tls-verify: maybe}", "{}", "/c", "insecure-skip-tls-verify: must be true or false"},
       {"{server: 'https://h', insecure-skip-tls-verify: true, certificate-authority: x}", "{}", "/c", "remove one of them"},
       {"{server: 'https://h', certificate-authority-data: '***'}", "{}", "/c", "certificate-authority-data: is not base64"},
-      {plain_cluster, "{exec: {command: aws}}", "/c", "user.exec: plugins are not run"},
+      {plain_cluster, "{exec: {command: aws}}", "/c", "user.exec: plugins are not run here: use a token"},
       {plain_cluster, "{auth-provider: {name: gcp}}", "/c", "user.auth-provider"},
       {plain_cluster, "{username: a, password: secret1}", "/c", "user.username"},
       {plain_cluster, "{token: a, as: root}", "/c", "user.as: impersonation"},
@@ -228,4 +229,77 @@ TEST_CASE("secrets are read, checked, and seen to change", "[credentials]") {
   says("client-certificate: holds no certificate");
   c.ca.text = "nothing";
   says("certificate-authority: holds no certificate");
+}
+
+TEST_CASE("kubeconfig: what kubectl reads is read", "[credentials]") {
+  const std::string ca = to_base64("-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n");
+  const auto config = [&](const std::string& user, const std::string& ca_text) {
+    return "apiVersion: v1\nkind: Config\npreferences: {}\nnobody-knows: [this]\nclusters:\n- name: c\n  cluster:\n    server: https://h\n"
+           "    certificate-authority-data: " +
+           ca_text +
+           "\n    proxy-url: null\n    tls-server-name: \"\"\n    insecure-skip-tls-verify: null\nusers:\n- name: u\n  user: " + user +
+           "\ncontexts:\n- name: x\n  context: {cluster: c, user: u, namespace: null}\ncurrent-context: x\n";
+  };
+  const std::string token = "{token: abc}";
+  const std::vector<std::string> good{
+      config(token, ca),
+      config(token, ca) + "---\n",
+      config(token, ca) + "---\n" + config("{token: other}", ca),
+      config(token, ca) + "...\n",
+      "---\n" + config(token, ca),
+      "x-ca: &ca " + ca + "\n" + config(token, "*ca"),
+      config("{token: abc, exec: null}", ca),
+      config("{token: abc, exec: {}}", ca),
+      config("{token: abc, auth-provider: null}", ca),
+      config("{token: abc, username: \"\", password: null}", ca),
+      config("{token: abc, as: \"\", as-groups: [], as-user-extra: {}}", ca),
+      config("{token: abc, client-certificate: \"\", client-key-data: null, tokenFile: \"\", unknown: 1}", ca),
+  };
+  for (const auto& text : good) {
+    INFO(text);
+    const auto c = parse_kubeconfig(text, {}, {}, "test");
+    REQUIRE(c);
+    CHECK(c->token.text == "abc");
+    CHECK(c->ca.text.starts_with("-----BEGIN"));
+    CHECK(c->name_space.empty());
+    CHECK_FALSE(c->insecure);
+  }
+  const auto nobody = parse_kubeconfig(config("{token: \"\"}", ca), {}, {}, "test");
+  REQUIRE(nobody);
+  CHECK(nobody->token.empty());
+}
+
+TEST_CASE("kubeconfig: a plugin is for who asks for it", "[credentials]") {
+  const auto config = [](const std::string& exec) {
+    return "clusters:\n- name: c\n  cluster: {server: https://h, extensions: [{name: client.authentication.k8s.io/exec, extension: "
+           "{audience: a}}]}\n"
+           "users:\n- name: u\n  user:\n    exec: " +
+           exec + "\ncontexts:\n- name: x\n  context: {cluster: c, user: u}\ncurrent-context: x\n";
+  };
+  const std::string v1 = "apiVersion: client.authentication.k8s.io/v1";
+  std::optional<ExecPlugin> plugin;
+  const auto c = parse_kubeconfig(config("{" + v1 +
+                                         ", command: bin/p, args: [a, 1], env: [{name: N, value: v}], interactiveMode: Never, "
+                                         "provideClusterInfo: true, installHint: get it}"),
+                                  {}, "/folder", "test", &plugin);
+  REQUIRE(c);
+  REQUIRE(plugin);
+  CHECK(plugin->command == "/folder/bin/p");
+  CHECK(plugin->args == std::vector<std::string>{"a", "1"});
+  CHECK(plugin->env == std::vector<std::pair<std::string, std::string>>{{"N", "v"}});
+  CHECK(plugin->install_hint == "get it");
+  CHECK(plugin->cluster == R"({"config":{"audience":"a"},"server":"https://h"})");
+  const auto says = [&](const std::string& exec) {
+    const auto bad = parse_kubeconfig(config(exec), {}, "/folder", "test", &plugin);
+    return bad ? std::string() : bad.error().message;
+  };
+  CHECK(says("{" + v1 + "beta1, command: p}").empty());
+  CHECK(plugin->interactive_mode == "IfAvailable");
+  CHECK(plugin->command == "p");
+  CHECK(says("{" + v1 + ", command: p}").find("user.exec.interactiveMode") != std::string::npos);  // v1 wants it said
+  CHECK(says("{apiVersion: client.authentication.k8s.io/v1alpha1, command: p}").find("user.exec.apiVersion") != std::string::npos);
+  CHECK(says("{" + v1 + ", interactiveMode: Never}").find("user.exec.command") != std::string::npos);
+  const auto refused = parse_kubeconfig(config("{" + v1 + ", command: p, interactiveMode: Never}"), {}, {}, "Secret a/b");
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().message.find("ServiceAccount's token") != std::string::npos);
 }

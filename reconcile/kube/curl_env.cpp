@@ -1,8 +1,10 @@
 #include "reconcile/kube/curl_env.hpp"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/crypto.h>
 #include <pthread.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -127,6 +129,34 @@ std::string_view authority_of(std::string_view url) {
   return url.find('@') == std::string_view::npos ? url : std::string_view();
 }
 
+// Both ends of a TCP connection: the port of ours alone may be that of another one, to another server.
+struct Ends {
+  std::string peer;
+  int peer_port = 0, port = 0;
+  friend bool operator==(const Ends&, const Ends&) = default;
+};
+
+std::pair<std::string, int> address_of(const sockaddr_storage& a) {
+  char text[INET6_ADDRSTRLEN] = {};
+  if (a.ss_family == AF_INET6) {
+    const auto& v6 = reinterpret_cast<const sockaddr_in6&>(a);
+    inet_ntop(AF_INET6, &v6.sin6_addr, text, sizeof text);
+    return {text, ntohs(v6.sin6_port)};
+  }
+  const auto& v4 = reinterpret_cast<const sockaddr_in&>(a);
+  inet_ntop(AF_INET, &v4.sin_addr, text, sizeof text);
+  return {text, ntohs(v4.sin_port)};
+}
+
+Ends ends_of(curl_socket_t socket) {
+  sockaddr_storage ours{}, theirs{};
+  socklen_t size = sizeof ours, their_size = sizeof theirs;
+  if (getsockname(socket, reinterpret_cast<sockaddr*>(&ours), &size) != 0) return {};
+  if (getpeername(socket, reinterpret_cast<sockaddr*>(&theirs), &their_size) != 0) return {};
+  auto [peer, peer_port] = address_of(theirs);
+  return {std::move(peer), peer_port, address_of(ours).second};
+}
+
 struct Connection {
   std::string id;
   Credentials credentials;
@@ -139,18 +169,20 @@ struct Connection {
   int in_flight = 0;                           // without watches
   std::deque<std::uint64_t> waiting, watches;  // not on the wire yet; some may be over meanwhile
   bool in_line = false;                        // it stands in Core::lines
+  bool plain = false;                          // of http(): one authority's line, and nothing else of this
 
   void refresh(MonoTime now, std::chrono::milliseconds interval, bool force) {
-    if (looked_once && !force && now - looked < interval) return;
+    const bool stale = credentials.source && credentials.source->is_stale();
+    if (looked_once && !force && !stale && now - looked < interval) return;
     auto current = files_signature(credentials);
-    const bool again =
-        !secrets || force || !looked_once || current != signature || (!current.empty() && now - read >= looks_a_reading * interval);
+    const bool again = !secrets || force || stale || !looked_once || current != signature ||
+                       (!current.empty() && now - read >= looks_a_reading * interval);
     looked_once = true;
     looked = now;
     if (!again) return;
     read = now;
     signature = std::move(current);
-    auto loaded = load_secrets(credentials);
+    auto loaded = load_secrets(credentials, force);
     if (!loaded)
       trouble = loaded.error();  // what was read before stays in use: files are replaced one after the other
     else if (!secrets || *secrets != *loaded)
@@ -165,6 +197,7 @@ enum class Stage : std::uint8_t { waiting, on_wire, pausing, over };
 struct Transfer {
   std::uint64_t id = 0;
   std::shared_ptr<Connection> connection;  // null: http()
+  std::shared_ptr<Connection> line;        // where it waits for its turn: the connection, or its authority's
   // What is asked.
   Request request;
   Call call;  // without its body, which is in request
@@ -190,12 +223,21 @@ struct Transfer {
   Headers connect_to;
   char detail[CURL_ERROR_SIZE]{};
   bool sent = false, sent_twice = false;
-  int status = 0, port = 0;  // port: our end of the TCP connection
+  int status = 0;
+  Ends ends;  // of the TCP connection
   std::uint64_t bytes = 0;
   std::string body;
   std::variant<std::monostate, ListSplitter, WatchSplitter> splitter;
   std::optional<Error> broken;  // by what was received
   std::exception_ptr thrown;    // by a frame callback
+
+  Transfer() = default;
+  Transfer(const Transfer&) = delete;
+  Transfer& operator=(const Transfer&) = delete;
+  ~Transfer() {  // a Secret may have been in either
+    OPENSSL_cleanse(request.body.data(), request.body.size());
+    OPENSSL_cleanse(body.data(), body.size());
+  }
 
   bool ok() const { return status >= 200 && status < 300; }
   void hand_out(std::string_view text) {
@@ -230,7 +272,8 @@ struct Transfer {
     started = heard = now;
     stage = Stage::on_wire;
     sent = sent_twice = false;
-    status = port = 0;
+    status = 0;
+    ends = {};
     bytes = 0;
     detail[0] = '\0';
     body.clear();
@@ -281,6 +324,7 @@ struct CurlEnv::Core : std::enable_shared_from_this<CurlEnv::Core> {
   std::uint64_t compute(std::function<std::function<void()>()> work);
 
   // A transfer's life.
+  std::shared_ptr<Connection> line_of(const Transfer& t);
   void admit();
   void send(const std::shared_ptr<Transfer>& t);
   void prepare(Transfer& t);
@@ -314,12 +358,11 @@ struct CurlEnv::Core : std::enable_shared_from_this<CurlEnv::Core> {
   std::uint64_t last_id = 0;
   TimerHeap timers;
   std::map<std::string, std::shared_ptr<Connection>, std::less<>> connections;
-  std::shared_ptr<Connection> plain = std::make_shared<Connection>();  // http()'s bound
-  std::vector<std::shared_ptr<Connection>> lines;                      // those on which calls wait: hundreds of others are not looked at
+  std::map<std::string, std::shared_ptr<Connection>, std::less<>> authorities;  // http()'s lines, while they are used
+  std::vector<std::shared_ptr<Connection>> lines;  // those on which calls wait: hundreds of others are not looked at
   std::unordered_map<std::uint64_t, std::shared_ptr<Transfer>> transfers;
   std::deque<std::shared_ptr<Transfer>> concluded;
   std::unordered_map<std::uint64_t, std::shared_ptr<Job>> jobs;
-  std::size_t waiting = 0;
   bool closing = false;
 
   Poller poller;                        // the sockets of transfers: an idle connection is none of them
@@ -477,27 +520,41 @@ void CurlEnv::Core::cancel(What what, std::uint64_t id) {
 std::uint64_t CurlEnv::Core::start(const std::shared_ptr<Transfer>& t, std::optional<Error> refusal) {
   t->id = ++last_id;
   transfers.emplace(t->id, t);
-  if (!refusal && waiting >= static_cast<std::size_t>(std::max(options.max_queued, 1)))
-    refusal = Error{Code::unavailable, t->label + ": " + std::to_string(waiting) + " calls wait already", {}, {}};
+  if (!refusal) t->line = line_of(*t);
+  const std::size_t limit = std::max(t->connection ? options.max_queued : options.max_http_queued, 1);
+  if (!refusal && t->line->waiting.size() >= limit) {
+    // Those that were cancelled don't count.
+    std::erase_if(t->line->waiting, [this](std::uint64_t id) { return !transfers.contains(id); });
+    if (t->line->waiting.size() >= limit)
+      refusal = Error{Code::unavailable, t->label + ": " + std::to_string(limit) + " calls wait already", {}, {}};
+  }
   if (refusal) {
     conclude(t, fail(std::move(*refusal)));
     return t->id;
   }
   t->asked = t->heard = mono_now();
-  t->deadline = t->asked + t->timeout;
+  t->deadline = t->asked + (t->connection ? t->timeout : options.max_http_wait);
   timers.add(t->timer = ++last_id, t->deadline, [this, id = t->id] { timed_out(id); });
-  const auto& line = t->connection ? t->connection : plain;
-  (t->shape == Shape::watch ? line->watches : line->waiting).push_back(t->id);
-  ++waiting;
-  if (!std::exchange(line->in_line, true)) lines.push_back(line);
+  (t->shape == Shape::watch ? t->line->watches : t->line->waiting).push_back(t->id);
+  if (!std::exchange(t->line->in_line, true)) lines.push_back(t->line);
   return t->id;
+}
+
+std::shared_ptr<Connection> CurlEnv::Core::line_of(const Transfer& t) {
+  if (t.connection) return t.connection;
+  auto& line = authorities[std::string(authority_of(t.plain.url))];
+  if (!line) {
+    line = std::make_shared<Connection>();
+    line->plain = true;
+  }
+  return line;
 }
 
 // Starts what may start. A watch never waits for its turn.
 void CurlEnv::Core::admit() {
   if (lines.empty() || closing) return;
   const auto admit_from = [this](std::deque<std::uint64_t>& queue, int& in_flight, int limit) {
-    for (; !queue.empty(); queue.pop_front(), --waiting) {
+    for (; !queue.empty(); queue.pop_front()) {
       const auto it = transfers.find(queue.front());
       if (it == transfers.end() || it->second->stage != Stage::waiting) continue;  // cancelled, or it has waited too long
       if (in_flight >= limit) return;
@@ -508,10 +565,11 @@ void CurlEnv::Core::admit() {
   const auto admit_on = [&](Connection& line) {
     int watches = 0;  // not counted: they are few, and long
     admit_from(line.watches, watches, options.max_queued);
-    admit_from(line.waiting, line.in_flight, options.max_in_flight);
+    admit_from(line.waiting, line.in_flight, line.plain ? options.max_http_in_flight : options.max_in_flight);
   };
   for (const auto& line : lines) admit_on(*line);
   std::erase_if(lines, [](const auto& line) { return !(line->in_line = !line->waiting.empty() || !line->watches.empty()); });
+  std::erase_if(authorities, [](const auto& entry) { return entry.second->in_flight == 0 && !entry.second->in_line; });
 }
 
 void CurlEnv::Core::send(const std::shared_ptr<Transfer>& t) {
@@ -519,6 +577,10 @@ void CurlEnv::Core::send(const std::shared_ptr<Transfer>& t) {
   if (t->connection) {
     t->connection->refresh(now, options.file_interval, false);
     t->secrets = t->connection->secrets;
+  } else if (t->tries == 0) {  // its clock starts now: the line may have been long
+    t->deadline = now + t->timeout;
+    timers.cancel(t->timer);
+    timers.add(t->timer = ++last_id, t->deadline, [this, id = t->id] { timed_out(id); });
   }
   t->begin_try(now);
   if (!t->secrets) return conclude(t, fail(Code::unavailable, t->label + ": " + t->connection->trouble.message));
@@ -659,11 +721,11 @@ std::size_t CurlEnv::Core::on_header(char* data, std::size_t, std::size_t size, 
 
 // Called before each request goes out. libcurl sends a request again on its own when a connection that it had used before breaks, a
 // POST too (Curl_retry_request): what was sent once is never sent twice behind our back.
-int CurlEnv::Core::on_send(void* self, char*, char*, int, int local_port) {
+int CurlEnv::Core::on_send(void* self, char* peer, char*, int peer_port, int local_port) {
   auto& t = *static_cast<Transfer*>(self);
   t.sent_twice = t.sent;
   t.sent = true;
-  t.port = local_port;
+  t.ends = {peer, peer_port, local_port};
   return t.sent_twice ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
@@ -777,7 +839,8 @@ void CurlEnv::Core::timed_out(std::uint64_t id) {
   }
   const bool perhaps = t->stage == Stage::on_wire && t->sent && !t->read;
   std::string what = t->shape == Shape::watch ? "silent for " : perhaps ? "the reply was lost: none within " : "no reply within ";
-  what.append(std::to_string(t->timeout.count())).append(" ms");
+  const auto limit = t->stage == Stage::waiting && !t->connection ? options.max_http_wait : t->timeout;
+  what.append(std::to_string(limit.count())).append(" ms");
   if (t->stage == Stage::waiting) what.append(" (waiting for its turn)");
   if (t->stage == Stage::on_wire) {
     observe(*t);
@@ -793,19 +856,13 @@ void CurlEnv::Core::drop_silent_connection(const Transfer& t) {
   bool alone = true;
   MonoTime heard = t.started;
   for (const auto& [id, other] : transfers) {
-    if (other.get() == &t || other->stage != Stage::on_wire || other->port != t.port) continue;
+    if (other.get() == &t || other->stage != Stage::on_wire || other->ends != t.ends) continue;
     alone = false;
     heard = std::max(heard, other->heard);
   }
   if (heard > t.started || (!alone && mono_now() - t.started < silent_peer)) return;
-  for (const auto socket : sockets) {
-    sockaddr_storage address{};
-    socklen_t size = sizeof address;
-    if (getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size) != 0) continue;
-    const auto port = address.ss_family == AF_INET6 ? reinterpret_cast<const sockaddr_in6&>(address).sin6_port
-                                                    : reinterpret_cast<const sockaddr_in&>(address).sin_port;
-    if (ntohs(port) == t.port) shutdown(socket, SHUT_RDWR);
-  }
+  for (const auto socket : sockets)
+    if (ends_of(socket) == t.ends) shutdown(socket, SHUT_RDWR);
 }
 
 void CurlEnv::Core::take_off_wire(Transfer& t) {
@@ -822,7 +879,7 @@ void CurlEnv::Core::take_off_wire(Transfer& t) {
 void CurlEnv::Core::conclude(const std::shared_ptr<Transfer>& t, Result<void> result) {
   if (t->stage == Stage::over) return;
   const bool held_a_place = t->shape != Shape::watch && (t->stage == Stage::on_wire || t->stage == Stage::pausing);
-  if (held_a_place) --(t->connection ? t->connection : plain)->in_flight;
+  if (held_a_place) --t->line->in_flight;
   t->stage = Stage::over;
   t->result = std::move(result);
   concluded.push_back(t);
@@ -897,7 +954,6 @@ void CurlEnv::Core::disconnect(const std::string& cluster) {
   if (!node) return;
   for (const auto& [id, t] : transfers)
     if (t->connection == node.mapped()) conclude(t, fail(explain(*t, {Code::cancelled, "disconnected", {}, {}})));
-  waiting -= node.mapped()->waiting.size() + node.mapped()->watches.size();
   node.mapped()->waiting.clear();
   node.mapped()->watches.clear();
 }
@@ -907,16 +963,17 @@ std::uint64_t CurlEnv::Core::compute(std::function<std::function<void()>()> work
   const auto job = std::make_shared<Job>();
   job->work = std::move(work);
   jobs.emplace(id, job);
-  // The Core outlives its workers. What the job leaves behind is destroyed on the owner's thread.
+  // The Core outlives its workers. The job, and what it leaves behind, are destroyed on the owner's thread: the worker hands both back.
   std::function<void()> task = [this, id, job] {
+    auto mine = std::exchange(job->work, nullptr);
     std::function<void()> then;
     std::exception_ptr thrown;
     try {
-      if (!job->cancelled) then = job->work();
+      if (!job->cancelled) then = mine();
     } catch (...) {
       thrown = std::current_exception();
     }
-    post([this, id, job, then = std::move(then), thrown] {
+    post([this, id, mine = std::move(mine), then = std::move(then), thrown = std::move(thrown)] {
       if (!jobs.extract(id)) return;
       if (thrown) std::rethrow_exception(thrown);
       if (then) then();
@@ -999,6 +1056,8 @@ Handle CurlEnv::http(HttpCall call, std::function<void(Result<HttpAnswer>)> end)
   std::optional<Error> refusal;
   if (authority_of(t->plain.url).empty())
     refusal = Error{Code::invalid, "url: must start with http:// or https:// and a host, without a user", {}, {}};
+  else if (auto safe = may_carry_token(t->plain.url); !t->plain.bearer_token.empty() && !safe)
+    refusal = safe.error();
   for (const auto* text : {&t->plain.method, &t->plain.content_type, &t->plain.bearer_token})
     if (text->find_first_of("\r\n") != std::string::npos)
       refusal = Error{Code::invalid, "an HTTP call may have no line breaks in its headers", {}, {}};

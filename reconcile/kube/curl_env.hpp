@@ -14,6 +14,8 @@
 //     Retry-After; never after a frame has been handed out, never past Call::timeout. Nothing else is ever repeated: a write that was
 //     sent and whose reply was lost is Code::maybe_done.
 //   - 401: files of credentials are read again; if they changed, the call is repeated once.
+//   - no server holds another's calls up: each connection, and each authority of http(), has a line and a bound of its own. The timeout
+//     of an http() call begins when it is sent, that of a call() when it is asked for.
 //   - redirects are never followed; replies are never compressed; a frame or body of more than 16 MiB is Code::invalid.
 // Errors carry the server's own message and reason; see api_error.hpp for the mapping.
 #pragma once
@@ -43,8 +45,11 @@ struct CurlEnvOptions {
   std::string user_agent = "reconcile";  // kube-apiserver pretty-prints for curl's own
   int workers = 1;                       // threads for compute()
   int max_in_flight = 64;                // calls of one connection on the wire, watches apart (they are few and long)
-  int max_queued = 10'000;               // calls that wait for that, of all connections; past it: Code::unavailable
-  int max_connections = 128;             // TCP connections to one server; with HTTP/2 two are enough
+  int max_queued = 10'000;               // calls of one connection that wait for that; past it: Code::unavailable
+  int max_http_in_flight = 8;            // http() calls to one authority (host:port) on the wire
+  int max_http_queued = 256;             // ... that wait for that, at most max_http_wait; past it: Code::unavailable
+  std::chrono::milliseconds max_http_wait{120'000};
+  int max_connections = 128;  // TCP connections to one server; with HTTP/2 two are enough
   std::chrono::milliseconds connect_timeout{10'000};
   std::chrono::milliseconds file_interval{10'000};  // how often files of credentials are looked at; read each 6th time anyway
   std::function<void(const Exchange&)> observer{};  // on the owner's thread

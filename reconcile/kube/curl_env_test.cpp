@@ -1,12 +1,16 @@
 #include "reconcile/kube/curl_env.hpp"
 
+#include <arpa/inet.h>
 #include <httplib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <set>
 #include <thread>
 
 #include "reconcile/kube/api_error.hpp"
@@ -675,6 +679,105 @@ TEST_CASE("calls wait for their turn, watches don't, and the queue has a bound",
         get("/x"), [](std::string_view) {}, [](const Result<void>&) {}));
   handles.clear();  // what was cancelled leaves its place
   CHECK(ask(env, get("/x")).ok());
+}
+
+namespace {
+
+// Takes connections (the kernel does), and never says a word.
+class SilentListener {
+ public:
+  SilentListener() : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in at{};
+    at.sin_family = AF_INET;
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof at;
+    REQUIRE(::bind(socket_, reinterpret_cast<sockaddr*>(&at), size) == 0);
+    REQUIRE(::listen(socket_, 128) == 0);
+    REQUIRE(::getsockname(socket_, reinterpret_cast<sockaddr*>(&at), &size) == 0);
+    port_ = ntohs(at.sin_port);
+  }
+  ~SilentListener() { ::close(socket_); }
+  SilentListener(const SilentListener&) = delete;
+  SilentListener& operator=(const SilentListener&) = delete;
+  std::string url() const { return "http://127.0.0.1:" + std::to_string(port_) + "/"; }
+
+ private:
+  int socket_, port_ = 0;
+};
+
+}  // namespace
+
+TEST_CASE("http: a server that never answers holds up its own line only, and a question's clock starts when it is sent", "[curl_env]") {
+  const SilentListener silent;
+  ScriptedServer server(pki(), [&](Peer& peer) {
+    for (auto request = peer.request(); !request.empty(); request = peer.request()) peer.reply(200, "good");
+  });
+  CurlEnv env({.max_http_queued = 70});
+  std::vector<std::string> errors;
+  std::vector<Handle> handles;
+  for (int i = 0; i < 80; ++i)
+    handles.push_back(env.http({.url = silent.url(), .timeout = 300ms},
+                               [&](const Result<HttpAnswer>& answer) { errors.push_back(answer ? "an answer" : answer.error().message); }));
+  std::optional<HttpAnswer> good;
+  const auto from = env.now().mono;
+  handles.push_back(
+      env.http({.url = server.url() + "/x", .ca_pem = pki().ca.certificate_pem(), .timeout = 5s}, [&](const Result<HttpAnswer>& answer) {
+        good = answer ? *answer : HttpAnswer{0, answer.error().message};
+      }));
+  run_until(env, [&] { return good.has_value(); });
+  CHECK(good->body == "good");
+  CHECK(env.now().mono - from < 250ms);
+  CHECK(errors == std::vector<std::string>(10, "GET " + silent.url() + ": 70 calls wait already"));
+  run_until(env, [&] { return errors.size() == 80; });
+  CHECK(env.now().mono - from > 8 * 300ms);  // eight at a time
+  for (std::size_t i = 10; i < errors.size(); ++i) CHECK(errors[i] == "GET " + silent.url() + ": no reply within 300 ms");
+}
+
+TEST_CASE("http: what waits too long for its turn is told so", "[curl_env]") {
+  const SilentListener silent;
+  CurlEnv env({.max_http_in_flight = 1, .max_http_wait = 100ms});
+  std::vector<std::string> errors;
+  std::vector<Handle> handles;
+  for (int i = 0; i < 2; ++i)
+    handles.push_back(
+        env.http({.url = silent.url(), .timeout = 400ms}, [&](const Result<HttpAnswer>& a) { errors.push_back(a.error().message); }));
+  run_until(env, [&] { return errors.size() == 2; });
+  CHECK(errors[0] == "GET " + silent.url() + ": no reply within 100 ms (waiting for its turn)");
+  CHECK(errors[1] == "GET " + silent.url() + ": no reply within 400 ms");
+}
+
+TEST_CASE("http: a bearer token isn't sent in clear text to another machine", "[curl_env]") {
+  CurlEnv env({});
+  std::optional<Error> error;
+  const auto handle = env.http({.url = "http://192.0.2.1:9090/api?query=up", .bearer_token = "t0ken"},
+                               [&](const Result<HttpAnswer>& a) { error = a.error(); });
+  run_until(env, [&] { return error.has_value(); });
+  CHECK(error->code == Code::invalid);
+  CHECK(error->message.find("https://") != std::string::npos);
+  CHECK(error->message.find("t0ken") == std::string::npos);
+}
+
+TEST_CASE("compute: what a job holds is destroyed on the owner's thread", "[curl_env]") {
+  CurlEnv env({.workers = 2});
+  struct Held {
+    std::set<std::thread::id>& where;
+    explicit Held(std::set<std::thread::id>& w) : where(w) {}
+    Held(const Held&) = delete;
+    ~Held() { where.insert(std::this_thread::get_id()); }
+  };
+  std::set<std::thread::id> where;
+  int done = 0;
+  std::vector<Handle> handles;
+  for (int i = 0; i < 200; ++i)
+    handles.push_back(
+        env.compute([held = std::make_shared<Held>(where), &done]() -> std::function<void()> { return [held, &done] { ++done; }; }));
+  for (int i = 0; i < 100; ++i) handles[static_cast<std::size_t>(2 * i)].reset();  // cancelled
+  run_until(env, [&] { return done >= 100; });
+  handles.clear();
+  std::this_thread::sleep_for(20ms);
+  env.post([&] { env.stop(); });
+  env.run();
+  CHECK(where == std::set<std::thread::id>{std::this_thread::get_id()});
 }
 
 TEST_CASE("a connection is kept for the next call, however many servers there are", "[curl_env]") {

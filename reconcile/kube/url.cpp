@@ -4,6 +4,7 @@
 #include <array>
 
 #include "reconcile/json/encode.hpp"
+#include "reconcile/kube/credentials.hpp"
 
 namespace reconcile {
 namespace {
@@ -141,6 +142,15 @@ std::string describe_call(const Call& call) {
   }
   if (!call.subresource.empty()) text.append(" ").append(call.subresource);
   return text;
+}
+
+Result<void> may_carry_token(std::string_view url) {
+  if (!url.starts_with("http://")) return {};
+  const auto authority = url.substr(0, url.find_first_of("/?#", 7));
+  if (parse_server(authority)) return {};  // of this machine
+  return fail(Code::invalid,
+              "a bearer token is sent over https:// only (or to this machine): it could be read on the way; use https://, "
+              "or take the token away");
 }
 
 std::string percent_encode(std::string_view text) {

@@ -30,6 +30,9 @@ Result<Request> request_of(const Call& call);
 // For people and logs: "patch machines default/m1 status". Holds no query and no body.
 std::string describe_call(const Call& call);
 
+// Code::invalid for an http:// URL of another machine: whoever stands on the way could read a token and use it.
+Result<void> may_carry_token(std::string_view url);
+
 std::string percent_encode(std::string_view text);  // all but RFC 3986's unreserved characters
 // "a=1&b=x%3Dy" from its pairs; an empty value leaves its pair out.
 std::string encode_query(std::initializer_list<std::pair<std::string_view, std::string_view>> pairs);

@@ -32,6 +32,7 @@ struct Connections::Entry {
   std::optional<MonoTime> versioned;  // when it last said its version
   int failures = 0;                   // of probes, in a row
   std::string reply;                  // of the probe under way
+  std::string trouble;                // with its Secret, as it was logged last: it is looked at each few seconds
   Handle call, probe, timer, reread;
 };
 
@@ -115,7 +116,8 @@ void Connections::use_secret(const std::string& cluster, Result<std::string> bod
   auto& e = *find(cluster);
   const std::string where = "Secret " + e.secret_namespace.str() + "/" + e.secret_name.str();
   const auto trouble = [&](const std::string& what) {
-    log_(Level::warning, "a connection can't be made", {{"cluster", cluster}, {"error", where + ": " + what}});
+    if (std::exchange(e.trouble, what) != what)
+      log_(Level::warning, "a connection can't be made", {{"cluster", cluster}, {"error", where + ": " + what}});
     if (!e.state.known) set(e, cluster, ConditionStatus::unknown, where + ": " + what);
   };
   if (!body) return trouble(body.error().message);
@@ -126,6 +128,7 @@ void Connections::use_secret(const std::string& cluster, Result<std::string> bod
   auto kubeconfig = from_base64(secret->data.get("value"));
   if (!kubeconfig) return trouble("data.value: expected a kubeconfig in base64");
   const auto hash = std::hash<std::string>{}(*kubeconfig);
+  if (e.state.known && hash == e.hash) e.trouble.clear();
   if (e.state.known && hash == e.hash) {
     OPENSSL_cleanse(kubeconfig->data(), kubeconfig->size());
     return;
@@ -134,6 +137,7 @@ void Connections::use_secret(const std::string& cluster, Result<std::string> bod
   OPENSSL_cleanse(kubeconfig->data(), kubeconfig->size());
   if (!connected) return trouble(connected.error().message);
   e.hash = hash;
+  e.trouble.clear();
   log_(Level::info, e.state.known ? "new credentials" : "connected", {{"cluster", cluster}, {"from", where}});
   if (std::exchange(e.state.known, true)) return;
   e.answered = env_.now().mono;

@@ -3,7 +3,9 @@
 #include <httplib.h>
 
 #include <charconv>
+#include <string>
 #include <thread>
+#include <vector>
 
 namespace reconcile {
 namespace {
@@ -25,10 +27,17 @@ Result<Address> parse_address(std::string_view address) {
     if (error != std::errc() || end != digits.data() + digits.size()) port = -1;
   }
   if (port < 0 || port > 65535)
-    return fail(Code::invalid, "HTTP address '" + std::string(address) + "': expected host:port, like 127.0.0.1:8080 or 0.0.0.0:8080");
+    return fail(Code::invalid,
+                "HTTP address '" + std::string(address) + "': expected host:port, like 127.0.0.1:8080, or :8080 for all addresses");
   std::string host(address.substr(0, colon));
   if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);  // [::1]:8080
-  return Address{host.empty() ? "0.0.0.0" : host, port};
+  return Address{host == "*" ? "" : host, port};
+}
+
+// Everywhere: "::" takes IPv4 too (Linux' default; httplib 0.11 never sets IPV6_V6ONLY), and where IPv6 is off there is 0.0.0.0 only.
+std::vector<std::string> hosts_of(const Address& at) {
+  if (at.host.empty()) return {"::", "0.0.0.0"};
+  return {at.host};
 }
 
 }  // namespace
@@ -61,8 +70,9 @@ Result<std::unique_ptr<HttpServer>> HttpServer::start(std::string_view address, 
   server.new_task_queue = [] { return new httplib::ThreadPool(threads); };  // httplib owns and deletes it
   // httplib's default is SO_REUSEPORT: a second process on the same address would share its requests instead of being told.
   server.set_socket_options([](socket_t socket) {
-    const int yes = 1;
+    const int yes = 1, no = 0;
     setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    setsockopt(socket, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof no);  // whatever net.ipv6.bindv6only says; IPv4's sockets refuse it
   });
   server.set_keep_alive_max_count(1);
   server.set_payload_max_length(0);
@@ -77,8 +87,10 @@ Result<std::unique_ptr<HttpServer>> HttpServer::start(std::string_view address, 
     response.status = 500;
     response.set_content("internal error\n", "text/plain");
   });
-  impl->port =
-      at->port == 0 ? server.bind_to_any_port(at->host.c_str()) : (server.bind_to_port(at->host.c_str(), at->port) ? at->port : -1);
+  for (const auto& host : hosts_of(*at)) {
+    impl->port = at->port == 0 ? server.bind_to_any_port(host.c_str()) : (server.bind_to_port(host.c_str(), at->port) ? at->port : -1);
+    if (impl->port > 0) break;
+  }
   if (impl->port <= 0)
     return fail(Code::invalid,
                 "HTTP address '" + std::string(address) + "': can't listen there (in use, or not an address of this machine)");

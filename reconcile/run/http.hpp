@@ -32,7 +32,8 @@ inline HttpReply http_reply(const Health& health) { return {health.ok ? 200 : 50
 class HttpServer {
  public:
   using Routes = std::map<std::string, std::function<HttpReply()>, std::less<>>;
-  // address: "host:port"; port 0: any free one. Listens when this returns. An address that can't be used is Code::invalid.
+  // address: "host:port"; no host, or "*": every address of this machine, of both families; port 0: any free one. Listens when this
+  // returns. An address that can't be used is Code::invalid.
   static Result<std::unique_ptr<HttpServer>> start(std::string_view address, Routes routes);
   ~HttpServer();  // stops listening, ends what it serves
   HttpServer(const HttpServer&) = delete;

@@ -39,3 +39,17 @@ TEST_CASE("an address that isn't one is refused", "[http]") {
   for (const auto* bad : {"", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:70000", "127.0.0.1:80x", "no.such.host.invalid:80"})
     CHECK_FALSE(HttpServer::start(bad, {}));
 }
+
+TEST_CASE("an address without a host is every address, of both families", "[http]") {
+  for (const auto* host : {"", "*", "[::]"}) {
+    INFO("host '" << host << "'");
+    auto server = HttpServer::start(std::string(host) + ":0", {{"/healthz", [] { return HttpReply{200, "ok\n"}; }}});
+    REQUIRE(server);
+    const auto ok = [&](const char* at) {
+      const auto answer = httplib::Client(at, (*server)->port()).Get("/healthz");
+      return answer && answer->status == 200;
+    };
+    CHECK(ok("127.0.0.1"));
+    if (HttpServer::start("[::1]:0", {})) CHECK(ok("::1"));  // a machine without IPv6 has the other one
+  }
+}

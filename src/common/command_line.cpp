@@ -18,7 +18,15 @@ int wrong_usage(const CLI::App& app, const std::string& what) {
   return 2;
 }
 
+void last_one_counts(CLI::App& app) {
+  for (auto* option : app.get_options())
+    if (option->get_items_expected_max() == 1 && option->get_multi_option_policy() == CLI::MultiOptionPolicy::Throw)
+      option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  for (auto* command : app.get_subcommands(nullptr)) last_one_counts(*command);
+}
+
 std::optional<int> parse(CLI::App& app, int argc, const char* const* argv) {
+  last_one_counts(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& e) {

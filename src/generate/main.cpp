@@ -111,6 +111,7 @@ int write(const fs::path& root, const Files& files) {
 
 int main(int argc, char** argv) {
   CLI::App app("Writes what is derived from endstate's described types: CustomResourceDefinitions and the reference page.");
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   std::string root = ".";
   bool only_check = false;
   app.add_option("--root", root, "the top folder of the sources")->check(CLI::ExistingDirectory)->capture_default_str();

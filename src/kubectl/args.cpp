@@ -5,6 +5,7 @@
 #include <cctype>
 #include <iostream>
 
+#include "src/common/command_line.hpp"
 #include "src/common/version.hpp"
 
 namespace endstate::kubectl {
@@ -368,6 +369,7 @@ std::variant<Args, int> parse_args(int argc, const char* const* argv) {
   CLI::App app("Previews, follows and steers what endstate does with machines.", "kubectl endstate");
   Builder builder(app);
   try {
+    last_one_counts(app);
     app.parse(argc, argv);
   } catch (const CLI::Success& e) {
     return app.exit(e);

@@ -40,7 +40,9 @@ void add_names(Client& client, const std::string& name_space, const std::string&
 }
 
 void add_objects(const std::string& typed, Completion& out) {
-  auto credentials = user_credentials(out.common.kubeconfig, out.common.context, [](const char* name) { return std::getenv(name); });
+  // A plugin may open a browser, which nobody expects of the tabulator key.
+  auto credentials = user_credentials(
+      out.common.kubeconfig, out.common.context, [](const char* name) { return std::getenv(name); }, false);
   if (!credentials) return;
   std::string name_space = out.common.name_space.empty() ? credentials->name_space : out.common.name_space;
   if (name_space.empty()) name_space = "default";

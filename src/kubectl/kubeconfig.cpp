@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "reconcile/json/yaml.hpp"
+#include "src/kubectl/exec_plugin.hpp"
 
 namespace endstate::kubectl {
 namespace {
@@ -45,6 +46,14 @@ void make_absolute(json& config, const fs::path& folder) {
   };
   one("clusters", "cluster", {"certificate-authority"});
   one("users", "user", {"client-certificate", "client-key", "tokenFile"});
+  if (!config.contains("users") || !config["users"].is_array()) return;
+  for (auto& entry : config["users"]) {
+    if (!entry.is_object() || !entry.contains("user") || !entry["user"].is_object()) continue;
+    const auto exec = entry["user"].find("exec");
+    if (exec == entry["user"].end() || !exec->is_object() || !exec->contains("command") || !(*exec)["command"].is_string()) continue;
+    const auto command = (*exec)["command"].get<std::string>();
+    if (command.find('/') != std::string::npos) (*exec)["command"] = (folder / command).lexically_normal().string();
+  }
 }
 
 Result<json> read(const fs::path& file) {
@@ -54,7 +63,7 @@ Result<json> read(const fs::path& file) {
   std::ifstream in(file, std::ios::binary);
   const std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
   if (!in) return fail(Code::invalid, "can't read kubeconfig " + file.string());
-  const auto as_json = reconcile::yaml_to_json(text);
+  const auto as_json = reconcile::yaml_config_to_json(text);
   if (!as_json) return fail(Code::invalid, "kubeconfig " + file.string() + ": " + as_json.error().message);
   json config = json::parse(*as_json, nullptr, false);
   if (!config.is_object()) return fail(Code::invalid, "kubeconfig " + file.string() + " is not a map with clusters, users and contexts");
@@ -77,7 +86,7 @@ void merge(json& into, json&& from) {
     into["current-context"] = *current;
 }
 
-Result<Credentials> merged(const std::vector<fs::path>& files, std::string_view context) {
+Result<Credentials> merged(const std::vector<fs::path>& files, std::string_view context, std::optional<reconcile::ExecPlugin>* plugin) {
   json all = json::object();
   std::string origin;
   for (const auto& file : files) {
@@ -86,28 +95,38 @@ Result<Credentials> merged(const std::vector<fs::path>& files, std::string_view 
     merge(all, std::move(*config));
     origin.append(origin.empty() ? "kubeconfig " : ":").append(file.string());
   }
-  return reconcile::parse_kubeconfig(all.dump(), context, "/", origin);
+  return reconcile::parse_kubeconfig(all.dump(), context, "/", origin, plugin);
 }
 
-}  // namespace
-
-Result<Credentials> user_credentials(const std::string& kubeconfig, std::string_view context,
-                                     const reconcile::EnvironmentLookup& environment) {
-  if (!kubeconfig.empty()) return reconcile::kubeconfig_file(kubeconfig, context);
+Result<Credentials> find(const std::string& kubeconfig, std::string_view context, const reconcile::EnvironmentLookup& environment,
+                         std::optional<reconcile::ExecPlugin>* plugin) {
+  if (!kubeconfig.empty()) return reconcile::kubeconfig_file(kubeconfig, context, plugin);
   const char* list = environment("KUBECONFIG");
   if (list != nullptr && *list != '\0') {
     const auto files = files_of(list);
     if (files.empty()) return fail(Code::invalid, "KUBECONFIG names no file that exists: " + std::string(list));
-    return files.size() == 1 ? reconcile::kubeconfig_file(files[0].string(), context) : merged(files, context);
+    return files.size() == 1 ? reconcile::kubeconfig_file(files[0].string(), context, plugin) : merged(files, context, plugin);
   }
   const char* home = environment("HOME");
   if (home != nullptr && *home != '\0') {
     const auto file = fs::path(home) / ".kube" / "config";
     std::error_code ignored;
-    if (fs::exists(file, ignored)) return reconcile::kubeconfig_file(file.string(), context);
+    if (fs::exists(file, ignored)) return reconcile::kubeconfig_file(file.string(), context, plugin);
   }
   if (environment("KUBERNETES_SERVICE_HOST") != nullptr) return reconcile::in_cluster_credentials(environment);
   return fail(Code::invalid, "no kubeconfig: name one with --kubeconfig, or set KUBECONFIG (there is none in ~/.kube/config)");
+}
+
+}  // namespace
+
+Result<Credentials> user_credentials(const std::string& kubeconfig, std::string_view context,
+                                     const reconcile::EnvironmentLookup& environment, bool run_plugins) {
+  std::optional<reconcile::ExecPlugin> plugin;
+  auto found = find(kubeconfig, context, environment, run_plugins ? &plugin : nullptr);
+  if (!found || !plugin) return found;
+  found->source = exec_source(std::move(*plugin), found->origin);
+  if (const auto issued = reconcile::load_secrets(*found); !issued) return fail(issued.error());
+  return found;
 }
 
 }  // namespace endstate::kubectl

@@ -58,15 +58,18 @@ struct Operator {
         cluster({.hosted = options.hosted_control_planes}),
         budget([this](const reconcile::Key& of, const v1alpha1::ChangeBudget& b) { return guard.usage(of, b); }),
         checks(guard),
-        manager(env, caches, guard,
-                {&cluster, &addons, &machine_set, &machine, &package, &cluster_package, &budget, &checks, &metric_source, &enrolment},
-                {.program = "endstate",
-                 .instance = options.identity,
-                 .lease = &leadership,
-                 .also_watch = guard::LedgerGuard::sources(),
-                 .disruptive = guard::disruptive,
-                 .make = make},
-                metrics, log),
+        manager(
+            env, caches, guard,
+            {&cluster, &addons, &machine_set, &machine, &package, &cluster_package, &budget, &checks, &metric_source, &enrolment},
+            {.program = "endstate",
+             .instance = options.identity,
+             .lease = &leadership,
+             .also_watch = guard::LedgerGuard::sources(),
+             .disruptive = guard::disruptive,
+             .make = make,
+             .follow = {.kind = &reconcile::kind_of<v1alpha1::Cluster>,
+                        .wish = [](const void* object) { return cluster::standby_wish(*static_cast<const v1alpha1::Cluster*>(object)); }}},
+            metrics, log),
         exporter(env, caches, metrics, [this] { return leadership.may_act(env.now().mono); }) {
     guard.on_room = [this](const reconcile::PermitRequest& request) {
       manager.let_in(guard::is_of_machines(request.operation) ? "machine" : "cluster", request.subject);
