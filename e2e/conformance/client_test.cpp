@@ -49,7 +49,10 @@ void run_until(CurlEnv& env, const std::function<bool()>& done, std::chrono::sec
 
 Handle begin(CurlEnv& env, Call call, Reply& reply) {
   return env.call(
-      std::move(call), [&reply](std::string_view frame) { reply.frames.emplace_back(frame); },
+      std::move(call),
+      [&reply](std::string_view frame) {
+        if (!frame.empty()) reply.frames.emplace_back(frame);  // a watch's header
+      },
       [&reply](Result<void> result) { reply.end = std::move(result); });
 }
 
@@ -342,6 +345,7 @@ struct Follower {
     handle = env.call(
         call,
         [this](std::string_view frame) {
+          if (frame.empty()) return;  // its header
           const auto metadata = json::parse(frame)["object"]["metadata"];
           names.insert(metadata["name"].get<std::string>());
           version = metadata["resourceVersion"];

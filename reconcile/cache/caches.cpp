@@ -4,36 +4,11 @@
 #include <limits>
 #include <optional>
 
+#include "reconcile/cache/caches_entry.hpp"
+
 namespace reconcile {
 
-struct Caches::Entry {
-  std::string cluster;
-  Store store;
-  Reflector reflector;
-  std::uint64_t relists = 0, undecodable = 0;
-
-  Entry(Caches& all, const std::string& to, const Watched& what)
-      : cluster(to),
-        store(*what.kind, all.pool_,
-              [this, &all](const Ref<void>& before, const Ref<void>& after) {
-                for (const auto& change : all.changes_) change(cluster, store.kind(), before, after);
-              }),
-        reflector(all.env_, store, all.pool_,
-                  {.cluster = to, .name_space = what.name_space, .selector = what.selector, .streaming = all.options_.streaming},
-                  {.progressed = [this, &all] { progress(all, false); },
-                   .relisted = [this] { ++relists; },
-                   .undecodable = [this] { ++undecodable; },
-                   .history_broke =
-                       [this, &all] {
-                         progress(all, true);
-                         all.doubt(cluster);
-                       }},
-                  all.log_) {}
-  void progress(const Caches& all, bool broke) const {
-    for (const auto& tell : all.progresses_) tell(cluster, store.kind(), broke);
-  }
-};
-
+Caches::Caches(Env& env, Log log, CachesOptions options) : env_(env), log_(std::move(log)), options_(std::move(options)) {}
 Caches::~Caches() = default;
 
 const Caches::Entry* Caches::find_entry(std::string_view cluster, const Resource& resource) const {
@@ -43,14 +18,23 @@ const Caches::Entry* Caches::find_entry(std::string_view cluster, const Resource
 
 void Caches::watch(const std::string& cluster, const Watched& what) {
   if (watches(cluster, *what.kind->resource)) return;
+  if (const auto it = excesses_.find(cluster); it != excesses_.end()) return it->second->what.push_back(what);
   const auto entry = std::make_shared<Entry>(*this, cluster, what);
   const Resource& r = *what.kind->resource;
   entries_.emplace(Slot{entry->cluster, r.plural, r.group, r.cache}, entry);
+  if (auto& vision = visions_[cluster]; !vision) begin_vision(vision);
   entry->reflector.start();
 }
 
 // One may be dropped from inside a handler that its own reflector called: it ends at once, and goes when the call stack has.
 void Caches::drop(const std::string& cluster) {
+  bury(cluster);
+  unreachable_.erase(cluster);
+  visions_.erase(cluster);
+  excesses_.erase(cluster);
+}
+
+void Caches::bury(const std::string& cluster) {
   auto gone = std::make_shared<std::vector<std::shared_ptr<Entry>>>();
   for (auto it = entries_.begin(); it != entries_.end();) {
     if (std::get<0>(it->first) != cluster) {
@@ -61,7 +45,6 @@ void Caches::drop(const std::string& cluster) {
     gone->push_back(it->second);
     it = entries_.erase(it);
   }
-  unreachable_.erase(cluster);
   if (!gone->empty()) {
     graves_.push_back(nullptr);
     const auto at = std::prev(graves_.end());
@@ -77,6 +60,10 @@ void Caches::unreachable(const std::string& cluster, std::optional<MonoTime> sin
     unreachable_[cluster] = *since;
   else
     unreachable_.erase(cluster);
+  const auto it = visions_.find(cluster);
+  if (it == visions_.end()) return;
+  it->second->failed_probes = since ? it->second->failed_probes + 1 : 0;
+  look_at(it->first, *it->second);
 }
 
 bool Caches::watches(std::string_view cluster, const Resource& resource) const { return find_entry(cluster, resource) != nullptr; }
@@ -168,22 +155,6 @@ bool Caches::synced_any(std::string_view cluster, const Kind& kind) const {
 MonoTime Caches::seen_any(std::string_view cluster, const Kind& kind, std::string_view name_space, std::string_view name) const {
   const auto* entry = find_entry(cluster, *kind.resource);
   return entry ? entry->store.seen(name_space, name) : MonoTime::min();
-}
-
-Sight Caches::sight(std::string_view cluster) const {
-  const auto now = env_.now();
-  Sight out{.seen = !entries_.empty() && synced(cluster)};
-  if (!out.seen) out.why = "not everything has been read";
-  for (const auto& [slot, e] : entries_) {
-    if (e->cluster != cluster) continue;
-    const auto lag = lag_any(cluster, e->store.kind());
-    if (lag <= std::chrono::nanoseconds(0)) continue;
-    const auto contact = std::chrono::floor<std::chrono::microseconds>(now.wall - lag);
-    if (out.seen || contact < out.since) out.since = contact;
-    out.seen = false;
-    out.why = e->reflector.last_error();
-  }
-  return out;
 }
 
 std::chrono::nanoseconds Caches::lag_any(std::string_view cluster, const Kind& kind) const {

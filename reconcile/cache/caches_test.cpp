@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
+#include "reconcile/cache/excess.hpp"
 #include "reconcile/run/manager.hpp"
 #include "reconcile/sim/seeds.hpp"
 #include "reconcile/sim/sim_api.hpp"
@@ -102,4 +103,85 @@ TEST_CASE("caches: an unreadable object that was deleted or made again leaves no
   REQUIRE(w.api.request({.verb = Verb::remove, .resource = &widgets, .name_space = "ns", .name = "a"}));
   w.world.run_for(5s);
   CHECK(!w.caches.any_unreadable("", kind_of<Widget>));
+}
+
+namespace {
+
+struct Crowded : Watching {
+  explicit Crowded(CachesOptions options) : Watching(1, {}, std::move(options)) { env.serve("far", api); }
+  bool is_cut() const { return has_too_many_objects(caches.sight("far")); }
+};
+
+}  // namespace
+
+TEST_CASE("caches: a connection that shows too many objects is dropped while they stream in, and tried again", "[excess]") {
+  Crowded w({.max_objects = 1'000});
+  for (int i = 0; i < 1'500; ++i) make_widget(w.api, "w" + std::to_string(i));
+  int broke = 0;
+  w.caches.on_progress([&](std::string_view cluster, const Kind&, bool b) { broke += cluster == "far" && b; });
+  w.caches.watch("far", {.kind = &kind_of<Widget>});
+  w.caches.watch("far", {.kind = &kind_of<Part>});
+  w.caches.watch("", {.kind = &kind_of<Widget>});  // the meta cluster's are ours
+  w.world.run_for(20s);
+  CHECK(w.is_cut());
+  CHECK(w.caches.sight("far").why.find(" of them widgets; at most 1000 of 128 MiB") != std::string::npos);
+  CHECK(broke == 2);
+  CHECK(w.caches.states().size() == 1);  // nothing of it is held
+  CHECK(w.caches.synced("", kind_of<Widget>));
+  CHECK(w.caches.sight("").seen);
+  int calls = 0;
+  w.env.on_send = [&](const Call& c) { calls += c.cluster == "far"; };
+  w.world.run_for(4min);
+  CHECK(calls == 0);
+  CHECK(w.is_cut());
+  for (int i = 100; i < 1'500; ++i)
+    REQUIRE(w.api.request({.verb = Verb::remove, .resource = &widgets, .name_space = "ns", .name = "w" + std::to_string(i)}));
+  REQUIRE(w.world.run_until([&] { return w.caches.sight("far").seen; }, 2min));
+  CHECK(w.caches.list<Widget>("far").size() == 100);
+
+  for (int i = 0; i < 1'500; ++i) make_widget(w.api, "x" + std::to_string(i));  // now one by one
+  w.world.run_for(20s);
+  CHECK(w.is_cut());
+  w.caches.drop("far");
+  w.world.run_for(10min);  // it was disconnected: nobody tries again
+  CHECK(w.caches.states().size() == 1);
+}
+
+TEST_CASE("caches: bytes have a bound of their own, and so have all connections together", "[excess]") {
+  const std::string big(1u << 20, 'x');
+  SECTION("of one") {
+    Crowded w({.max_bytes = 10u << 20});
+    for (int i = 0; i < 9; ++i) make_widget(w.api, "w" + std::to_string(i), {{"color", big + std::to_string(i)}});
+    w.caches.watch("far", {.kind = &kind_of<Widget>});
+    w.world.run_for(20s);
+    CHECK(!w.is_cut());
+    edit_widget(w.api, "w0", {{"color", big + big + big}});
+    w.world.run_for(5s);
+    CHECK(w.is_cut());
+  }
+  SECTION("of all: the biggest goes") {
+    Crowded w({.max_total_bytes = 10u << 20});
+    SimApi small(w.world);
+    w.env.serve("near", small);
+    for (int i = 0; i < 8; ++i) make_widget(w.api, "w" + std::to_string(i), {{"color", big + std::to_string(i)}});
+    for (int i = 0; i < 4; ++i) make_widget(small, "w" + std::to_string(i), {{"color", big + std::to_string(i)}});
+    w.caches.watch("far", {.kind = &kind_of<Widget>});
+    w.world.run_for(20s);
+    CHECK(!w.is_cut());
+    w.caches.watch("near", {.kind = &kind_of<Widget>});
+    w.world.run_for(20s);
+    CHECK(w.is_cut());
+    CHECK(w.caches.sight("near").seen);
+  }
+  SECTION("a relist of what is there costs nothing more") {
+    Crowded w({.max_objects = 1'000});
+    for (int i = 0; i < 900; ++i) make_widget(w.api, "w" + std::to_string(i));
+    w.caches.watch("far", {.kind = &kind_of<Widget>});
+    w.world.run_for(20s);
+    w.api.forget_history();
+    w.api.cut_watches();
+    w.world.run_for(1min);
+    CHECK(w.caches.states().front().relists >= 2);
+    CHECK(w.caches.sight("far").seen);
+  }
 }

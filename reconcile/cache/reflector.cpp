@@ -52,8 +52,6 @@ Unreadable name_unreadable(std::string_view text, Pool& pool) {
 constexpr std::string_view initial_events_end = "k8s.io/initial-events-end";
 // Shorter, and without an event, it was no watch: client-go's VeryShortWatchError.
 constexpr auto shortest_watch = 1s;
-// The Env does not say when a watch is accepted. One that has been open for this long without an error is.
-constexpr auto accepted_after = 5s;
 constexpr std::size_t big_list = 1'000;
 
 bool version_too_large(const Error& error) { return error.reason == "ResourceVersionTooLarge"; }
@@ -73,7 +71,7 @@ Reflector::Reflector(Env& env, Store& store, Pool& pool, ReflectorOptions option
       streaming_(options_.streaming) {}
 
 void Reflector::start() {
-  contact_ = env_.now().mono;
+  contact_ = heard_ = env_.now().mono;
   begin();
 }
 
@@ -81,6 +79,8 @@ void Reflector::stop() {
   stopped_ = true;
   call_.reset();
   timer_.reset();
+  quiet_timer_.reset();
+  batch_.reset();
   phase_ = Phase::resting;
   broken_ = true;
 }
@@ -90,6 +90,13 @@ void Reflector::doubt() {
   quorum_ = other_history_ = true;
   if (hooks_.history_broke) hooks_.history_broke();
   on_broken({Code::gone, "the versions show that a watch has missed something: all is read again"});
+}
+
+bool Reflector::reread() {
+  if (stopped_ || !synced_ || phase_ != Phase::watching) return false;
+  quorum_ = true;
+  begin();
+  return true;
 }
 
 void Reflector::begin() {
@@ -121,6 +128,9 @@ void Reflector::stream() {
   events_ = 0;
   opened_ = env_.now().mono;
   const auto length = options_.watch_length.count() + static_cast<std::int64_t>(env_.random() % (options_.watch_length.count() + 1));
+  newest_ = quorum_ || version_.empty();
+  accepted_ = false;
+  look_later(opened_ + options_.quiet);
   std::string more =
       "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&timeoutSeconds=" + std::to_string(length) +
       "&resourceVersion=" + (quorum_ ? std::string() : percent_encode(version_));
@@ -137,6 +147,7 @@ void Reflector::list() {
   list_version_.clear();
   opened_ = env_.now().mono;
   std::string more;
+  newest_ = quorum_;
   if (!quorum_) more = "resourceVersion=" + (version_.empty() ? std::string("0") : percent_encode(version_));
   call_ = env_.call(
       call(Verb::list, query(more)), [this](std::string_view frame) { on_item(frame); },
@@ -150,15 +161,35 @@ void Reflector::watch() {
   events_ = 0;
   opened_ = env_.now().mono;
   const auto length = options_.watch_length.count() + static_cast<std::int64_t>(env_.random() % (options_.watch_length.count() + 1));
+  accepted_ = false;
+  look_later(opened_ + options_.quiet);
   std::string more = "resourceVersion=" + percent_encode(version_) + "&allowWatchBookmarks=true&timeoutSeconds=" + std::to_string(length);
   call_ = env_.call(
       call(Verb::watch, query(more)), [this](std::string_view frame) { on_event(frame); },
       [this](Result<void> end) { on_end(std::move(end)); });
 }
 
-void Reflector::contact() {
-  contact_ = env_.now().mono;
+// What is being read says nothing of what the store has.
+void Reflector::hear() {
+  heard_ = env_.now().mono;
+  if (phase_ != Phase::watching) return;
+  contact_ = heard_;
   broken_ = false;
+  refusal_.reset();
+}
+
+void Reflector::look_later(MonoTime when) {
+  quiet_timer_ = env_.at(when, [this] { on_quiet(); });
+}
+
+// One timer a watch, that moves when it is due and not at each event.
+void Reflector::on_quiet() {
+  if (stopped_ || (phase_ != Phase::watching && phase_ != Phase::filling)) return;
+  // What is not accepted yet ends by itself: Call::timeout.
+  const auto now = env_.now().mono;
+  const auto due = std::max(heard_, opened_) + options_.quiet;
+  if (accepted_ && phase_ == Phase::watching && now >= due) return watch();
+  look_later(due > now ? due : now + options_.quiet);
 }
 
 void Reflector::reach(std::string_view version) {
@@ -169,6 +200,12 @@ void Reflector::reach(std::string_view version) {
 
 // The list's own metadata comes as the last frame; an object always has a name.
 void Reflector::on_item(std::string_view frame) {
+  take_item(frame);
+  if (hooks_.took && !stopped_) hooks_.took(frame.size());
+}
+
+void Reflector::take_item(std::string_view frame) {
+  hear();
   auto object = store_.kind().make();
   if (auto read = decode(frame, *store_.kind().type, object.get(), pool_, UnknownWords::kept); !read)
     return on_undecodable(frame, read.error(), false);
@@ -180,6 +217,15 @@ void Reflector::on_item(std::string_view frame) {
 }
 
 void Reflector::on_event(std::string_view frame) {
+  if (frame.empty()) {
+    accepted_ = true;
+    return hear();
+  }
+  take_event(frame);
+  if (hooks_.took && !stopped_) hooks_.took(frame.size());
+}
+
+void Reflector::take_event(std::string_view frame) {
   if (auto error = watch_error(frame)) return on_broken(std::move(*error));
   auto object = store_.kind().make();
   Event event{.object = object.get()};
@@ -189,7 +235,7 @@ void Reflector::on_event(std::string_view frame) {
 }
 
 void Reflector::on_change(EventType type, Ref<void> object) {
-  contact();
+  hear();
   const ObjectMeta& meta = store_.kind().meta(object.get());
   const std::string version = meta.resource_version.str();
   if (phase_ == Phase::filling) {  // the initial events come by key, not by version
@@ -216,7 +262,7 @@ void Reflector::on_change(EventType type, Ref<void> object) {
 }
 
 void Reflector::on_undecodable(std::string_view frame, const Error& error, bool in_event) {
-  contact();
+  hear();
   if (hooks_.undecodable) hooks_.undecodable();
   RawEvent event;
   if (in_event) {
@@ -257,6 +303,10 @@ void Reflector::swap_in(std::string_view version) {
   batch_.reset();
   reach(version);
   synced_ = true;
+  broken_ = false;
+  contact_ = heard_ = env_.now().mono;
+  refusal_.reset();
+  if (newest_) read_ = opened_;
   quorum_ = doubted_ = other_history_ = false;
   failed_streams_ = 0;
   last_error_.clear();
@@ -275,17 +325,16 @@ void Reflector::on_end(Result<void> end) {
   const auto lasted = env_.now().mono - opened_;
   if (phase_ == Phase::listing) {
     if (list_version_.empty()) return on_broken({Code::unavailable, "a list without a resourceVersion"});
-    contact();
     swap_in(list_version_);
     return watch();
   }
   if (phase_ == Phase::filling) return on_broken({Code::unavailable, "the stream ended before the first list was complete"});
   if (lasted < shortest_watch) {
     if (events_ == 0) return on_broken({Code::unavailable, "the watch ended at once, without an event"});
-    contact();
+    hear();
     return rest(0ms, &Reflector::watch);  // a server that cuts every watch must not be asked as fast as it can
   }
-  contact();
+  hear();
   backoff_ = 0ms;
   watch();
 }
@@ -298,6 +347,7 @@ void Reflector::on_broken(Error error) {
   batch_.reset();
   broken_ = true;
   last_error_ = error.message;
+  if (error.code == Code::forbidden) refusal_ = error;
   log_(Level::warning, phase == Phase::watching ? "the watch broke" : "the first list failed",
        {{"cluster", options_.cluster},
         {"resource", std::string(store_.kind().resource->plural)},
@@ -331,10 +381,6 @@ void Reflector::rest(std::chrono::milliseconds at_least, void (Reflector::*then)
 }
 
 // A broken watch was last heard of at its last event or bookmark: on the safe side, as it may have been dead since then.
-std::chrono::nanoseconds Reflector::lag(MonoTime now) const {
-  if (!broken_) return 0ns;
-  if (phase_ == Phase::watching && now - opened_ >= accepted_after) return 0ns;
-  return now - contact_;
-}
+std::chrono::nanoseconds Reflector::lag(MonoTime now) const { return broken_ || now - contact_ > options_.contact ? now - contact_ : 0ns; }
 
 }  // namespace reconcile

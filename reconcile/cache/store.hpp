@@ -41,7 +41,7 @@ class Store {
   Store& operator=(const Store&) = delete;
 
   const Kind& kind() const { return kind_; }
-  std::size_t size() const { return records_.size(); }
+  std::size_t size() const { return records_.size(); }  // without what can't be read and never could
 
   Ref<void> get(std::string_view name_space, std::string_view name) const;
   std::vector<Ref<void>> list(std::string_view name_space) const;  // "": all; by key

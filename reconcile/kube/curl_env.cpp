@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "reconcile/base/free_by.hpp"
+#include "reconcile/base/server_clock.hpp"
 #include "reconcile/kube/api_error.hpp"
 #include "reconcile/kube/frames.hpp"
 #include "reconcile/kube/poller.hpp"
@@ -50,6 +51,8 @@ constexpr std::size_t spare_handles = 16;
 // TLS connection each time. Two for each of 500 servers; the one that was used longest ago goes first.
 constexpr long kept_connections = 1'000;
 constexpr long upload_buffer = 16L << 10;  // libcurl's least: bodies are small, and its 64 KiB would be kept by each spare
+
+WallTime local_wall() { return std::chrono::floor<std::chrono::microseconds>(std::chrono::system_clock::now()); }
 
 MonoTime mono_now() {
   timespec t{};
@@ -170,6 +173,8 @@ struct Connection {
   std::deque<std::uint64_t> waiting, watches;  // not on the wire yet; some may be over meanwhile
   bool in_line = false;                        // it stands in Core::lines
   bool plain = false;                          // of http(): one authority's line, and nothing else of this
+  // The server's Date in an answer, when that was asked for, and when it came. Null: its time is nobody's.
+  std::function<void(WallTime date, MonoTime sent, MonoTime received)> dated;
 
   void refresh(MonoTime now, std::chrono::milliseconds interval, bool force) {
     const bool stale = credentials.source && credentials.source->is_stale();
@@ -354,6 +359,7 @@ struct CurlEnv::Core : std::enable_shared_from_this<CurlEnv::Core> {
   static int on_timer(CURLM*, long milliseconds, void* self);
 
   const CurlEnvOptions options;
+  ServerClock clock{{mono_now(), local_wall()}};
   std::mt19937_64 random;
   std::uint64_t last_id = 0;
   TimerHeap timers;
@@ -712,7 +718,20 @@ std::size_t CurlEnv::Core::on_body(char* data, std::size_t, std::size_t size, vo
 std::size_t CurlEnv::Core::on_header(char* data, std::size_t, std::size_t size, void* self) {
   auto& t = *static_cast<Transfer*>(self);
   t.heard = mono_now();
-  if (std::string_view(data, size).substr(0, 5) != "HTTP/") return size;  // the last one counts, after 1xx
+  const std::string_view line(data, size);
+  if (line == "\r\n" && t.shape == Shape::watch && t.ok()) {  // the end of the header: the watch is accepted
+    try {
+      t.hand_out({});
+    } catch (...) {
+      t.thrown = std::current_exception();  // may not pass through libcurl
+    }
+    return t.thrown ? 0 : size;
+  }
+  if (t.connection && t.connection->dated && line.size() < 64 && curl_strnequal(data, "date:", 5) != 0) {
+    const time_t date = curl_getdate(std::string(line.substr(5)).c_str(), nullptr);
+    if (date > 0) t.connection->dated(WallTime(std::chrono::seconds(date)), t.started, t.heard);
+  }
+  if (line.substr(0, 5) != "HTTP/") return size;  // the last one counts, after 1xx
   long status = 0;
   curl_easy_getinfo(t.easy.get(), CURLINFO_RESPONSE_CODE, &status);
   t.status = static_cast<int>(status);
@@ -992,6 +1011,12 @@ CurlEnv::CurlEnv(CurlEnvOptions options, std::optional<Credentials> meta) : core
   else
     throw std::invalid_argument("CurlEnv: server: " + endpoint.error().message);
   connection->credentials = std::move(*meta);
+  if (core_->options.server_time)
+    connection->dated = [core = core_.get()](WallTime date, MonoTime sent, MonoTime received) {  // a connection ends with its Core
+      const auto jump = core->clock.take(date, sent, received);
+      if (jump && core->options.clock_jumped)
+        core->post([core, jump] { core->options.clock_jumped(jump->before, jump->after); });  // this is inside of libcurl
+    };
   core_->connections.emplace("", std::move(connection));
 }
 
@@ -1001,7 +1026,10 @@ void CurlEnv::run() { core_->run(); }
 void CurlEnv::stop() { core_->stop(); }
 void CurlEnv::post(std::function<void()> task) { core_->post(std::move(task)); }
 
-Now CurlEnv::now() const { return {mono_now(), std::chrono::floor<std::chrono::microseconds>(std::chrono::system_clock::now())}; }
+Now CurlEnv::now() const {
+  const auto mono = mono_now();
+  return {mono, core_->options.server_time ? core_->clock.wall(mono) : local_wall()};
+}
 
 std::uint64_t CurlEnv::random() { return core_->random(); }
 

@@ -17,6 +17,7 @@
 //   - no server holds another's calls up: each connection, and each authority of http(), has a line and a bound of its own. The timeout
 //     of an http() call begins when it is sent, that of a call() when it is asked for.
 //   - redirects are never followed; replies are never compressed; a frame or body of more than 16 MiB is Code::invalid.
+// A watch's first frame is empty: its header has come, the server has accepted it.
 // Errors carry the server's own message and reason; see api_error.hpp for the mapping.
 #pragma once
 #include <chrono>
@@ -53,6 +54,10 @@ struct CurlEnvOptions {
   std::chrono::milliseconds connect_timeout{10'000};
   std::chrono::milliseconds file_interval{10'000};  // how often files of credentials are looked at; read each 6th time anyway
   std::function<void(const Exchange&)> observer{};  // on the owner's thread
+  // now().wall is the meta API server's time (base/server_clock.hpp), the local clock until the first answer. A move of more than 5 s is
+  // told, on the owner's thread: what one moment was called before, and is called now.
+  bool server_time = false;
+  std::function<void(WallTime before, WallTime after)> clock_jumped{};
 };
 
 class CurlEnv final : public Env {
@@ -67,7 +72,7 @@ class CurlEnv final : public Env {
   void stop();                            // any thread, also before run() and from inside a callback
   void post(std::function<void()> task);  // any thread: runs it on the owner's thread
 
-  Now now() const override;  // CLOCK_BOOTTIME: a machine that slept has let its leases end
+  Now now() const override;  // any thread. CLOCK_BOOTTIME: a machine that slept has let its leases end
   std::uint64_t random() override;
   [[nodiscard]] Handle at(MonoTime when, std::function<void()> task) override;
   [[nodiscard]] Handle call(Call call, std::function<void(std::string_view frame)> frame, std::function<void(Result<void>)> end) override;

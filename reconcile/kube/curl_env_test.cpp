@@ -77,7 +77,10 @@ void run_until(CurlEnv& env, const std::function<bool()>& done) {
 
 Handle begin(CurlEnv& env, Call call, Reply& reply) {
   return env.call(
-      std::move(call), [&reply](std::string_view frame) { reply.frames.emplace_back(frame); },
+      std::move(call),
+      [&reply](std::string_view frame) {
+        if (!frame.empty()) reply.frames.emplace_back(frame);  // a watch's header
+      },
       [&reply](Result<void> result) { reply.end = std::move(result); });
 }
 
@@ -670,7 +673,7 @@ TEST_CASE("calls wait for their turn, watches don't, and the queue has a bound",
   CHECK(most == 3);
   for (int i = 0; i < 10; ++i)
     handles.push_back(env.call(
-        watch(), [&](std::string_view) { ++events; }, [](const Result<void>&) {}));
+        watch(), [&](std::string_view frame) { events += frame.empty() ? 0 : 1; }, [](const Result<void>&) {}));
   run_until(env, [&] { return events == 10; });
   CHECK(ask(env, get("/x")).ok());
   handles.clear();
@@ -796,6 +799,62 @@ TEST_CASE("a connection is kept for the next call, however many servers there ar
       CHECK(ask(env, std::move(call)).ok());
     }
   for (const auto& server : servers) CHECK(server->accepted() == 1);
+}
+
+TEST_CASE("a watch tells when it is accepted, before any event; one that is refused doesn't", "[curl_env]") {
+  std::atomic<int> asked{0};
+  ScriptedServer server(pki(), [&](Peer& peer) {
+    for (auto request = peer.request(); !request.empty(); request = peer.request()) {
+      if (asked++ == 0)
+        peer.reply(403, "{}");
+      else
+        peer.stream();  // and nothing follows
+    }
+  });
+  CurlEnv env({}, to(server.url()));
+  std::vector<std::string> frames;
+  bool ended = false;
+  const auto take = [&](std::string_view frame) { frames.emplace_back(frame); };
+  const auto refused = env.call(watch(), take, [&](const Result<void>&) { ended = true; });
+  run_until(env, [&] { return ended; });
+  CHECK(frames.empty());
+  const auto accepted = env.call(watch(), take, [](const Result<void>&) {});
+  run_until(env, [&] { return !frames.empty(); });
+  CHECK(frames == std::vector<std::string>{""});
+}
+
+TEST_CASE("time is the meta API server's; another server's counts for nothing", "[curl_env][time]") {
+  std::string date = "Mon, 23 Nov 2026 03:34:15 GMT";
+  ScriptedServer server(pki(), [&](Peer& peer) {
+    while (!peer.request().empty()) peer.reply(200, "ok", "Date: " + date + "\r\n");
+  });
+  ScriptedServer other(pki(), [&](Peer& peer) {
+    while (!peer.request().empty()) peer.reply(200, "ok", "Date: Mon, 23 Nov 2020 03:34:15 GMT\r\n");
+  });
+  std::vector<std::pair<WallTime, WallTime>> jumps;
+  CurlEnv env({.server_time = true, .clock_jumped = [&](WallTime before, WallTime after) { jumps.emplace_back(before, after); }},
+              to(server.url()));
+  REQUIRE(env.connect("other", to(other.url())));
+  const auto theirs = *parse_rfc3339("2026-11-23T03:34:15Z");
+  CHECK(ask(env, get("/x")).ok());
+  CHECK(env.now().wall >= theirs);
+  CHECK(env.now().wall < theirs + 3s);
+  auto elsewhere = get("/x");
+  elsewhere.cluster = "other";
+  for (int i = 0; i < 9; ++i) CHECK(ask(env, elsewhere).ok());
+  CHECK(env.now().wall >= theirs);
+  CHECK(jumps.empty());  // the first answer is none: nothing was done before it
+  date = "Mon, 23 Nov 2026 05:34:15 GMT";
+  CHECK(ask(env, get("/x")).ok());
+  CHECK(env.now().wall < theirs + 5s);  // one answer of many
+  CHECK(ask(env, get("/x")).ok());
+  CHECK(ask(env, get("/x")).ok());
+  run_until(env, [&] { return !jumps.empty(); });
+  CHECK(jumps[0].second - jumps[0].first > 7'100s);
+  CHECK(env.now().wall >= theirs + 2h);
+  CurlEnv plain({}, to(server.url()));
+  CHECK(ask(plain, get("/x")).ok());
+  CHECK(plain.now().wall - std::chrono::floor<std::chrono::microseconds>(std::chrono::system_clock::now()) < 1s);
 }
 
 TEST_CASE("watches that say nothing cost nothing", "[curl_env]") {

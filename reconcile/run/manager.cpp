@@ -94,7 +94,8 @@ struct Manager::Impl {
   std::vector<std::unique_ptr<Runner>> runners;
   std::vector<Watcher> watchers;
   Waits waits;
-  std::map<std::string, std::set<Waits::Waiter>, std::less<>> askers;  // who asked for a connection's state
+  std::map<std::string, std::set<Waits::Waiter>, std::less<>> askers;  // who asked for a connection's state, or its sight
+  std::optional<Waits::Waiter> observing;                              // who asks now
   int passes = 0;                                                      // that have one of the general places
   int running = 0;                                                     // all of them
   Places places;
@@ -138,6 +139,10 @@ struct Manager::Impl {
     for (const auto& source : options.also_watch) add_source(std::nullopt, source);
     caches.on_change([this](std::string_view cluster, const Kind& kind, const Ref<void>& before, const Ref<void>& after) {
       on_change(cluster, kind, before, after);
+    });
+    caches.on_sight([this](std::string_view cluster) { on_connection(std::string(cluster)); });
+    caches.on_sight_asked([this](std::string_view cluster) {
+      if (observing) askers[std::string(cluster)].insert(*observing);
     });
     caches.on_progress([this](std::string_view cluster, const Kind& kind, bool broke) { on_progress(cluster, kind, broke); });
   }
@@ -393,7 +398,9 @@ struct Manager::Impl {
                               askers[std::string(cluster)].insert({i, key});
                               return connections.state(cluster);
                             }};
+    observing = Waits::Waiter{i, key};
     const bool good = guarded(r, "observe", [&] { plan = r.loop->observe(snapshot, key); });
+    observing.reset();
     if (!good) return failed(i, key, "exception");
     if (!plan) {
       r.queue.forget(key);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <deque>
 
+#include "reconcile/kube/url.hpp"
+
 namespace reconcile {
 
 using namespace std::chrono_literals;
@@ -66,8 +68,8 @@ struct SimEnv::Exchange {
   std::function<void(std::string_view)> frame;
   std::function<void(Result<void>)> end;
   bool over = false;
-  bool silent = false;       // a watch whose connection is dead without anyone knowing
-  MonoTime heard{}, next{};  // last frame; when the next one may arrive (frames don't overtake)
+  bool silent = false;                // a watch whose connection is dead without anyone knowing
+  MonoTime begun{}, heard{}, next{};  // last frame; when the next one may arrive (frames don't overtake)
   Handle subscription{};
 };
 
@@ -89,6 +91,33 @@ void SimEnv::cut(const std::string& cluster, bool off) {
   cut_.insert(cluster);
   for (const auto& weak : exchanges_)
     if (const auto x = weak.lock(); x && x->call.cluster == cluster) x->silent = true;
+}
+
+void SimEnv::freeze(const std::string& cluster, bool on) {
+  if (on) {
+    frozen_[cluster];
+    for (const auto& weak : exchanges_)
+      if (const auto x = weak.lock(); x && !x->over && x->call.cluster == cluster && x->call.verb != Verb::watch)
+        no_reply(x, {is_read(x->call.verb) ? Code::unavailable : Code::maybe_done, "no reply in time"});
+    return;
+  }
+  const auto held = frozen_.extract(cluster);
+  if (held)
+    for (const auto& task : held.mapped()) task();
+}
+
+void SimEnv::at_server(const std::string& cluster, std::function<void()> task) {
+  if (const auto it = frozen_.find(cluster); it != frozen_.end())
+    it->second.push_back(std::move(task));
+  else
+    task();
+}
+
+// Of a call to a server that is frozen: it ends when its own time is over. A watch that was never accepted has its own rule, too.
+void SimEnv::no_reply(const std::shared_ptr<Exchange>& x, Error error) {
+  inside(world_.now() + x->call.timeout, [this, weak = std::weak_ptr(x), error = std::move(error)] {
+    if (const auto held = weak.lock(); held && !held->over && held->heard == held->begun) finish(held, fail(error));
+  });
 }
 
 Now SimEnv::now() const { return {world_.now(), world_.wall() + wall_offset_}; }
@@ -164,7 +193,7 @@ Handle SimEnv::call(Call call, std::function<void(std::string_view)> frame, std:
   auto x = std::make_shared<Exchange>(Exchange{.call = std::move(call), .frame = std::move(frame), .end = std::move(end)});
   std::erase_if(exchanges_, [](const auto& weak) { return weak.expired(); });
   exchanges_.push_back(x);
-  x->heard = x->next = world_.now();
+  x->begun = x->heard = x->next = world_.now();
   if (!servers_.contains(x->call.cluster))
     finish(x, fail(Code::invalid, "no such connection: " + x->call.cluster));
   else if (cut_.contains(x->call.cluster))
@@ -197,58 +226,89 @@ void SimEnv::send(const std::shared_ptr<Exchange>& x) {
   const bool request_lost = world_.chance(faults_.request_lost), reply_lost = world_.chance(faults_.reply_lost);
   if (request_lost) return finish(x, fail(lost));
   if (world_.chance(faults_.throttled)) return finish(x, fail(Error{Code::throttled, "too many requests", 1s, "TooManyRequests"}));
+  if (frozen_.contains(x->call.cluster)) no_reply(x, lost);
   // On the network nobody can call it back: what was sent arrives even when its sender is dead or has dropped the handle.
   const auto slow = slow_.find(x->call.cluster);
   const auto longer = write && slow != slow_.end() ? slow->second : 0ns;
   world_.post(world_.now() + hop() + longer, [this, life = life_, weak = std::weak_ptr(x), server = servers_.find(x->call.cluster)->second,
                                               call = x->call, lost, reply_lost] {
-    auto reply = server->serve(call);
-    if (!life->env) return;
-    const auto held = weak.lock();
-    if (!held) return;
-    if (reply_lost || held->silent) return finish(held, fail(lost));
-    inside(world_.now() + hop(), [weak, reply = std::move(reply)]() mutable {
-      const auto to = weak.lock();
-      if (!to || to->over) return;
-      for (const auto& frame : reply.frames) {
-        if (to.use_count() == 1 || to->over) return;  // dropped by the frame before
-        to->frame(frame);
-      }
-      if (to.use_count() == 1 || std::exchange(to->over, true)) return;
-      to->end(std::move(reply.result));
-    });
+    const auto serve = [this, life, weak, server, call, lost, reply_lost] {
+      auto reply = server->serve(call);
+      if (!life->env) return;
+      const auto held = weak.lock();
+      if (!held) return;
+      if (reply_lost || held->silent) return finish(held, fail(lost));
+      inside(world_.now() + hop(), [weak, reply = std::move(reply)]() mutable {
+        const auto to = weak.lock();
+        if (!to || to->over) return;
+        for (const auto& frame : reply.frames) {
+          if (to.use_count() == 1 || to->over) return;  // dropped by the frame before
+          to->frame(frame);
+        }
+        if (to.use_count() == 1 || std::exchange(to->over, true)) return;
+        to->end(std::move(reply.result));
+      });
+    };
+    if (life->env)
+      at_server(call.cluster, serve);
+    else
+      serve();
   });
 }
 
 void SimEnv::send_watch(const std::shared_ptr<Exchange>& x) {
+  if (frozen_.contains(x->call.cluster)) no_reply(x, {Code::unavailable, "silent for too long"});
   world_.post(world_.now() + hop(), [this, life = life_, weak = std::weak_ptr(x), server = servers_.find(x->call.cluster)->second] {
-    const auto held = weak.lock();
-    if (!held || !life->env || held->over) return;
-    // Frames travel in order, each with a delay of its own.
-    const auto push = [this, life, weak](std::string frame) {
-      const auto to = weak.lock();
-      if (!to || !life->env || to->silent || to->over) return;
-      if (world_.chance(faults_.watch_cut)) {
-        to->silent = true;
-        return finish(to, fail(Code::unavailable, "the watch was cut"));
-      }
-      to->next = std::max(to->next, world_.now() + hop() + faults_.watch_lag);
-      inside(to->next, [this, weak, frame = std::move(frame)] {
-        const auto last = weak.lock();
-        if (!last || last->over) return;
-        last->heard = world_.now();
-        last->frame(frame);
-      });
-    };
-    const auto end = [this, life, weak](Result<void> result) {
-      const auto to = weak.lock();
-      if (to && life->env && !to->silent) finish(to, std::move(result));
-    };
-    auto subscription = server->serve_watch(held->call, push, end);
-    if (!subscription) return finish(held, fail(std::move(subscription.error())));
-    held->subscription = std::move(*subscription);
-    watch_silence(held);
+    const auto asked = weak.lock();
+    if (!asked || !life->env) return;
+    at_server(asked->call.cluster, [this, life, weak, server] {
+      const auto held = weak.lock();
+      if (!held || !life->env || held->over) return;
+      open_watch(held, *server);
+    });
   });
+}
+
+// Frames travel in order, each with a delay of its own. The first is empty: the header of a watch that was accepted.
+void SimEnv::open_watch(const std::shared_ptr<Exchange>& x, SimServer& server) {
+  const auto deliver = [this, life = life_, weak = std::weak_ptr(x)](std::string frame) {
+    const auto to = weak.lock();
+    if (!to || !life->env || to->silent || to->over) return;
+    if (world_.chance(faults_.watch_cut)) {
+      to->silent = true;
+      return finish(to, fail(Code::unavailable, "the watch was cut"));
+    }
+    to->next = std::max(to->next, world_.now() + hop() + faults_.watch_lag);
+    inside(to->next, [this, weak, frame = std::move(frame)] {
+      const auto last = weak.lock();
+      if (!last || last->over) return;
+      last->heard = world_.now();
+      last->frame(frame);
+    });
+  };
+  const auto accepted = std::make_shared<bool>(false);
+  const auto header = [accepted, deliver] {
+    if (!std::exchange(*accepted, true)) deliver({});
+  };
+  const auto push = [this, life = life_, cluster = x->call.cluster, header, deliver](std::string frame) {
+    if (!life->env) return;
+    at_server(cluster, [header, deliver, frame = std::move(frame)] {
+      header();
+      deliver(frame);
+    });
+  };
+  const auto end = [this, life = life_, weak = std::weak_ptr(x), cluster = x->call.cluster](Result<void> result) {
+    if (!life->env) return;
+    at_server(cluster, [this, life, weak, result = std::move(result)] {
+      const auto to = weak.lock();
+      if (to && life->env && !to->silent) finish(to, result);
+    });
+  };
+  auto subscription = server.serve_watch(x->call, push, end);
+  if (!subscription) return finish(x, fail(std::move(subscription.error())));
+  x->subscription = std::move(*subscription);
+  header();
+  watch_silence(x);
 }
 
 void SimEnv::watch_silence(const std::shared_ptr<Exchange>& x) {

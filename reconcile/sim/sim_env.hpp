@@ -90,6 +90,9 @@ class SimEnv final : public Env {
   void kill();                                     // SIGKILL: nothing of it ever runs again; what it had sent still arrives
   void cut(const std::string& cluster, bool off);  // packets are dropped: calls time out, watches fall silent
   void slow(const std::string& cluster, std::chrono::nanoseconds writes) { slow_[cluster] = writes; }  // each takes that much longer
+  // SIGSTOP of that server: calls are taken and not answered, watches fall silent without an end; what was sent meanwhile is served when it
+  // goes on.
+  void freeze(const std::string& cluster, bool on);
   void jump_wall(std::chrono::microseconds by) { wall_offset_ += by; }
   std::function<Result<HttpAnswer>(const HttpCall&)> on_http;  // null: every http() call is refused
   std::function<void(const Call&)> on_send;                    // sees each call when it is made
@@ -109,9 +112,13 @@ class SimEnv final : public Env {
   struct Exchange;  // one call
   void send(const std::shared_ptr<Exchange>& exchange);
   void send_watch(const std::shared_ptr<Exchange>& exchange);
+  void open_watch(const std::shared_ptr<Exchange>& exchange, SimServer& server);
   void finish(const std::shared_ptr<Exchange>& exchange, Result<void> result);
   void watch_silence(const std::shared_ptr<Exchange>& exchange);
   std::chrono::nanoseconds hop() { return world_.between(faults_.fastest, faults_.slowest); }
+  // Something reaches that server, or leaves it: now, or when it goes on.
+  void at_server(const std::string& cluster, std::function<void()> task);
+  void no_reply(const std::shared_ptr<Exchange>& exchange, Error error);
   // Runs `task` in this process: later if it is paused, never if it is dead.
   void inside(MonoTime when, std::function<void()> task);
   static void go_on(SimWorld& world, const std::shared_ptr<Life>& life);
@@ -122,8 +129,9 @@ class SimEnv final : public Env {
   std::shared_ptr<Life> life_;
   std::map<std::string, SimServer*, std::less<>> servers_, reachable_;
   std::set<std::string, std::less<>> cut_;
+  std::map<std::string, std::vector<std::function<void()>>, std::less<>> frozen_;  // what waits there
   std::map<std::string, std::chrono::nanoseconds, std::less<>> slow_;
-  std::vector<std::weak_ptr<Exchange>> exchanges_;  // under way, for disconnect()
+  std::vector<std::weak_ptr<Exchange>> exchanges_;                                 // under way, for disconnect()
   std::chrono::microseconds wall_offset_{0};
   std::uint64_t calls_ = 0;
 };
