@@ -61,6 +61,7 @@ std::function<reconcile::Plan()> ClusterLoop::observe(const reconcile::Snapshot&
   s.now = std::chrono::floor<std::chrono::seconds>(given.now.wall);
   s.fresh = is_fresh(view);
   s.connection = given.connection(connection_of(*s.cluster));
+  s.sight = view.sight(connection_of(*s.cluster));
   s.sets = view.by_index<api::MachineSet>("", sets_by_cluster, key.str());
   s.machines = view.by_index<api::Machine>("", machines_by_cluster, key.str());
   s.hosted_on = options_.hosted;

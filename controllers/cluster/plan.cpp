@@ -2,10 +2,12 @@
 
 #include <algorithm>
 
+#include "controllers/cluster/blind.hpp"
 #include "controllers/cluster/break_glass.hpp"
 #include "controllers/cluster/operations.hpp"
 #include "controllers/cluster/plan_delete.hpp"
 #include "controllers/common/machine_state.hpp"
+#include "reconcile/cache/excess.hpp"
 #include "reconcile/json/encode.hpp"
 
 namespace endstate::cluster {
@@ -38,6 +40,7 @@ api::ClusterMachines count(const Snapshot& s) {
 
 Line connected(const Snapshot& s) {
   const auto& connection = s.connection;
+  if (reconcile::has_too_many_objects(s.sight)) return no(api::reason::too_many_objects, s.sight.why);
   switch (connection.reachable) {
     case ConditionStatus::true_: return yes(api::reason::connected, connection.version.empty() ? "" : "Kubernetes " + connection.version);
     case ConditionStatus::false_: return no(api::reason::connection_lost, connection.message);
@@ -90,6 +93,7 @@ class Writer {
     }
     if (!s_.connection.version.empty()) status_.control_plane.version = s_.connection.version;
     status_.machines = count(s_);
+    if (was_connected(*s_.cluster)) status_.blind = note_blind(s_.cluster->status.blind, s_.sight, s_.now);
     status_.blocked_by = blocked_by(link);
     set(api::condition::connected, link);
     machines();
@@ -288,6 +292,18 @@ reconcile::Action add_finalizer(const api::Cluster& c) {
           .why = "it must not go before what belongs to it"};
 }
 
+// A gap becomes one to be noted without anything that changes.
+void look_for_gap(const Snapshot& s, Planned& out) {
+  if (!was_connected(*s.cluster)) return;
+  if (const auto wait = until_noted(s.cluster->status.blind, s.sight, s.now)) {
+    const auto again = std::chrono::ceil<std::chrono::milliseconds>(*wait) + 1s;  // now is in whole seconds
+    out.plan.again = std::min<std::chrono::milliseconds>(out.plan.again.value_or(again), again);
+  }
+  const bool noted = out.status && out.status->blind.size() != s.cluster->status.blind.size() && !s.sight.seen;
+  if (noted && s.sight.why.starts_with(clock_jumped))
+    out.plan.events.push_back({.warning = true, .reason = api::reason::clock_jump, .action = "Look", .note = Text(s.sight.why)});
+}
+
 }  // namespace
 
 reconcile::ConnectWish standby_wish(const api::Cluster& c) {
@@ -349,6 +365,7 @@ Planned plan_in_full(const Snapshot& s) {
   for (auto& event : glass.events) out.plan.events.push_back(std::move(event));
   if (glass.again) out.plan.again = std::min(out.plan.again.value_or(*glass.again), *glass.again);
   if (!deletion.done) write_status(s, Writer(s, deletion, hosted ? &*hosted : nullptr).run(), out);
+  look_for_gap(s, out);
   return out;
 }
 

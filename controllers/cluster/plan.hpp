@@ -27,6 +27,7 @@ inline constexpr std::chrono::milliseconds settle{5'000};  // counters of machin
 struct Snapshot {
   Ref<api::Cluster> cluster;
   reconcile::ConnectionState connection;      // of connection_of(*cluster)
+  reconcile::Sight sight;                     // the same's
   std::vector<Ref<api::MachineSet>> sets;     // that name this cluster
   std::vector<Ref<api::Machine>> machines;    // that name this cluster
   bool hosted_on = true;                      // this operator runs Hosted control planes; else `hosted` is empty

@@ -16,6 +16,7 @@ struct Scene {
   reconcile::ConnectionState connection{.known = true, .reachable = ConditionStatus::true_, .message = {}, .version = "v1.34.4"};
   std::vector<api::MachineSet> sets;
   std::vector<api::Machine> machines;
+  reconcile::Sight sight;
   bool fresh = true, hosted_on = true, hosted_synced = false;
   WallTime now{seconds(1'000'000)};
 
@@ -31,6 +32,7 @@ struct Scene {
     Snapshot s;
     s.cluster = std::make_shared<api::Cluster>(cluster);
     s.connection = connection;
+    s.sight = sight;
     for (const auto& x : sets) s.sets.push_back(std::make_shared<api::MachineSet>(x));
     for (const auto& x : machines) s.machines.push_back(std::make_shared<api::Machine>(x));
     s.fresh = fresh;
@@ -357,4 +359,56 @@ TEST_CASE("break-glass: the loop stores that it was accepted, and looks again wh
   CHECK(s.pass().plan.events.empty());
   s.now += seconds(600);
   CHECK(s.pass().plan.events.at(0).reason == "BreakGlassEnded");
+}
+
+TEST_CASE("a time when the cluster could not be seen is written twice: while it lasts, and when it is over", "[sight]") {
+  Scene scene;
+  scene.pass();
+  REQUIRE(scene.cluster.status.control_plane.version == "v1.34.4");
+  scene.sight = {.seen = false, .since = scene.now - seconds(10), .why = "its API server does not answer"};
+  const auto early = scene.pass();
+  CHECK(!early.plan.status->changed);
+  CHECK(early.plan.again == std::chrono::milliseconds(21'000));
+  scene.now += seconds(21);
+  const auto noted = scene.pass();
+  CHECK(noted.plan.status->changed);
+  CHECK(noted.plan.status->settle == std::chrono::milliseconds(0));
+  CHECK(noted.plan.events.empty());
+  CHECK(scene.cluster.status.blind == std::vector<api::BlindGap>{{scene.now - seconds(31), {}}});
+  scene.now += seconds(100);
+  CHECK(!scene.pass().plan.status->changed);
+  scene.sight = {.seen = true, .since = scene.now};
+  CHECK(scene.pass().plan.status->changed);
+  CHECK(scene.cluster.status.blind == std::vector<api::BlindGap>{{scene.now - seconds(131), scene.now}});
+  scene.now += seconds(100);
+  CHECK(!scene.pass().plan.status->changed);
+}
+
+TEST_CASE("a cluster that was never connected has not been lost from sight", "[sight]") {
+  Scene scene;
+  scene.connection = {.known = true, .reachable = ConditionStatus::false_, .message = "connection refused", .version = {}};
+  scene.sight = {.seen = false, .since = scene.now - seconds(1'000), .why = "x"};
+  CHECK(scene.pass().status->blind.empty());
+}
+
+TEST_CASE("a jump of the clock is a gap, and told", "[sight]") {
+  Scene scene;
+  scene.pass();
+  scene.sight = {.seen = false, .since = scene.now - seconds(600), .why = "the meta API server's clock jumped ahead by 600 s"};
+  const auto p = scene.pass();
+  CHECK(scene.cluster.status.blind.size() == 1);
+  REQUIRE(p.plan.events.size() == 1);
+  CHECK(p.plan.events[0].reason == api::reason::clock_jump);
+  CHECK(scene.pass().plan.events.empty());
+}
+
+TEST_CASE("a cluster that shows more objects than are taken from one is not connected, and says which", "[sight]") {
+  Scene scene;
+  scene.pass();
+  scene.sight = {.seen = false, .since = scene.now, .why = "too many objects: 200001 of 30 MiB, 200000 of them leases; at most ..."};
+  const auto p = scene.pass();
+  CHECK(is(p, "Connected", ConditionStatus::false_, "TooManyObjects"));
+  CHECK(is(p, "Ready", ConditionStatus::false_, "TooManyObjects"));
+  scene.sight = {.seen = true, .since = scene.now};
+  CHECK(is(scene.pass(), "Connected", ConditionStatus::true_, "Connected"));
 }

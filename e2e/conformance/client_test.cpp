@@ -9,7 +9,9 @@
 #include <thread>
 
 #include "e2e/conformance/cluster.hpp"
+#include "reconcile/cache/caches.hpp"
 #include "reconcile/kube/api_error.hpp"
+#include "reconcile/kube/core.hpp"
 #include "reconcile/kube/curl_env.hpp"
 #include "reconcile/kube/test_server.hpp"
 #include "reconcile/kube/url.hpp"
@@ -104,6 +106,7 @@ class Forwarder {
   int accepted() const { return server_.accepted(); }
   void cut() { server_.drop_all(); }
   void freeze() { ++generation_; }
+  void stop(bool on) { stopped_ = on; }  // SIGSTOP of the server: connections are taken, nothing is read or said until it goes on
 
  private:
   void forward(int client) {
@@ -119,6 +122,10 @@ class Forwarder {
     close(upstream);
   }
   bool pump(int client, int upstream, int mine) {
+    if (stopped_) {
+      std::this_thread::sleep_for(20ms);
+      return true;
+    }
     if (generation_ != mine) {  // says nothing more, but stays open until its client gives up
       char c = 0;
       while (recv(client, &c, 1, 0) > 0) {
@@ -142,6 +149,7 @@ class Forwarder {
   }
   const Endpoint to_;
   std::atomic<int> generation_{0};
+  std::atomic<bool> stopped_{false};
   test::LoopbackServer server_;
 };
 
@@ -477,4 +485,41 @@ TEST_CASE("cut and frozen connections", "[integration][client]") {
   CHECK(ask(env, dry).error().code == Code::maybe_done);
   CHECK(ask(env, dry).ok());
   CHECK(forwarder.accepted() == 5);
+}
+
+// With short times: a watch is asked for again after 2 s of silence, and without contact after 4.
+TEST_CASE("sight: a resting kind is not out of it, a server that is frozen is, and the gap's changes are seen before it is over",
+          "[integration][client][sight]") {
+  Run run;
+  auto credentials = administrator();
+  const auto endpoint = parse_server(credentials.server);
+  REQUIRE(endpoint);
+  Forwarder forwarder(*endpoint);
+  credentials.server = "https://127.0.0.1:" + std::to_string(forwarder.port());
+  CurlEnv env({.user_agent = "endstate-test", .server_time = true}, credentials);
+  Caches caches(env, no_log(), {.quiet = 2s, .contact = 4s});
+  int changes = 0;
+  caches.on_sight([&](std::string_view) { ++changes; });
+  caches.watch("", {.kind = &kind_of<ConfigMap>, .name_space = "default", .selector = run.selector()});
+  run_until(
+      env, [&] { return caches.sight("").seen; }, 20s);
+  const auto rest = env.now().mono + 15s;
+  run_until(
+      env, [&] { return env.now().mono >= rest; }, 20s);
+  CHECK(changes == 1);
+  CHECK(caches.states().front().relists == 1);
+
+  const auto frozen = env.now().wall;
+  forwarder.stop(true);
+  run_until(
+      env, [&] { return !caches.sight("").seen; }, 8s);
+  CHECK(caches.sight("").since <= frozen + 1s);
+  CHECK(caches.sight("").since >= frozen - 5s);
+  REQUIRE(run.make("unseen").ok());
+  CHECK(caches.states().front().lag > 3s);
+  forwarder.stop(false);
+  run_until(
+      env, [&] { return caches.sight("").seen; }, 60s);
+  CHECK(caches.get<ConfigMap>("", "default", run.name("unseen")));
+  REQUIRE(ask(run.env, run.on(Verb::remove, "unseen")).ok());
 }

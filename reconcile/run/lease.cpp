@@ -36,7 +36,8 @@ struct Leadership::Impl {
   MonoTime observed{};          // when that version of it was first seen
   std::int64_t attempted = -1;  // the generation that a write of ours was sent with, while we don't know that it was not done ...
   WallTime attempted_at{};      // ... and the renewTime in it, which tells our record from a namesake's
-  std::int64_t held = -1;       // our last generation in this process; -1: never
+  std::optional<WallTime> found, unrenewed;  // the renewTime that an acquisition replaces; of the last one that succeeded
+  std::int64_t held = -1;                    // our last generation in this process; -1: never
   Handle call, timer, expiry, watch, watch_timer;
 
   Impl(Leadership& s, Env& e, Log l) : self(s), env(e), log(std::move(l)) {}
@@ -125,6 +126,7 @@ struct Leadership::Impl {
   }
   void create() {
     known.reset();
+    found.reset();
     if (leading) lose("the lease was deleted");
     const auto generation = held + 1;
     send(request(Verb::create, R"({"apiVersion":"coordination.k8s.io/v1","kind":"Lease","metadata":{"name":)" + quote(options().name) +
@@ -132,6 +134,7 @@ struct Leadership::Impl {
   }
   // A merge patch with uid and resourceVersion is a compare-and-swap that leaves others' labels alone.
   void write(const Record& from, bool acquire) {
+    if (acquire) found = from.spec.renew_time.time;
     const auto generation = from.spec.lease_transitions.value_or(0) + (acquire ? 1 : 0);
     send(request(Verb::merge_patch, "{\"metadata\":{\"uid\":" + quote(from.metadata.uid.view()) +
                                         ",\"resourceVersion\":" + quote(from.metadata.resource_version.view()) +
@@ -179,6 +182,7 @@ struct Leadership::Impl {
     expiry = env.at(deadline, [this] { lose("it could not be renewed in time"); });
     again_in(std::max<std::chrono::nanoseconds>(sent + options().retry_period - env.now().mono, 0ns));
     if (was) return;
+    unrenewed = found;
     watch.reset();
     watch_timer.reset();
     log(Level::info, "leading", {{"lease", name()}, {"identity", options().identity}, {"generation", std::to_string(generation)}});
@@ -288,6 +292,8 @@ void Leadership::start(std::function<void(bool)> changed) {
   impl_->again_in(0ns);
   impl_->start_watch();
 }
+
+std::optional<WallTime> Leadership::unrenewed_since() const { return impl_->unrenewed; }
 
 void Leadership::release(std::function<void()> done) { impl_->release(std::move(done)); }
 

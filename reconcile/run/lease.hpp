@@ -19,6 +19,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "reconcile/base/env.hpp"
@@ -51,6 +52,8 @@ class Leadership {
   // Until when a side effect may be *started* now: 0 when not leading. A write must also end within `write_margin()`.
   std::chrono::nanoseconds time_to_act(MonoTime now) const;
   std::chrono::milliseconds write_margin() const { return options_.duration - options_.renew_deadline; }
+  // Since when nobody had renewed it when it was last acquired, by what stood in it. Nothing: it was new. For `changed`, on its thread.
+  std::optional<WallTime> unrenewed_since() const;
   std::int64_t generation() const { return generation_.load(std::memory_order_acquire); }  // of our last acquisition; -1: none yet
   const std::string& identity() const { return options_.identity; }
 

@@ -209,3 +209,29 @@ TEST_CASE("lease: a seed replays exactly") {
   };
   CHECK(run() == run());
 }
+
+TEST_CASE("lease: who acquires it knows since when nobody had renewed it") {
+  SimWorld world(9);
+  SimApi api(world);
+  std::optional<Candidate> a(std::in_place, world, api, "a");
+  REQUIRE(world.run_until([&] { return a->acts(); }, 1s));
+  CHECK(!a->lease.unrenewed_since());  // it is new
+  world.run_for(5min);
+  const auto last = *parse_rfc3339(spec(api)["renewTime"].get<std::string>());
+  a->env.kill();
+  world.run_for(10min);
+  Candidate b(world, api, "b");
+  REQUIRE(world.run_until([&] { return b.acts(); }, 1min));
+  CHECK(b.lease.unrenewed_since() == last);
+  SECTION("the same process, too, that was cut off") {
+    world.run_for(1min);
+    b.env.cut("", true);
+    const auto lost = b.env.now().wall;
+    world.run_for(3min);
+    CHECK(!b.acts());
+    b.env.cut("", false);
+    REQUIRE(world.run_until([&] { return b.acts(); }, 2min));
+    CHECK(*b.lease.unrenewed_since() <= lost);
+    CHECK(*b.lease.unrenewed_since() > lost - 5s);
+  }
+}

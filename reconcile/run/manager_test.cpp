@@ -596,6 +596,36 @@ TEST_CASE("manager: business clusters are connected, probed, lost and dropped") 
   CHECK(shows("toy_connection_up{connection=\"meta\"} 1\n"));
 }
 
+TEST_CASE("manager: a key that asked whether a cluster can be seen is looked at again when that changes", "[sight]") {
+  SimWorld world(22);
+  SimApi api(world);
+  struct Looker final : toy::WidgetLoop {
+    std::function<Plan()> observe(const Snapshot& s, const Key& key) const override {
+      ++passes;
+      if (key.name == "w") seen = s.view.sight("").seen;
+      return [] { return Plan(); };
+    }
+    mutable int passes = 0;
+    mutable bool seen = false;
+  };
+  auto* loop = new Looker;
+  make_widget(api, "w", 1);
+  make_widget(api, "doesn't ask", 1);
+  Process p(world, api, {}, "", std::unique_ptr<Loop>(loop));
+  world.run_for(10s);
+  CHECK(loop->seen);
+  const int passes = loop->passes;
+  world.run_for(10min);
+  CHECK(loop->passes == passes);
+  p.env.freeze("", true);
+  world.run_for(1min);
+  CHECK(!loop->seen);
+  p.env.freeze("", false);
+  world.run_for(1min);
+  CHECK(loop->seen);
+  CHECK(loop->passes <= passes + 6);  // the probe's changes, too
+}
+
 TEST_CASE("manager: alive says when the main thread is stuck") {
   SimWorld world(8);
   SimApi api(world);

@@ -2,7 +2,11 @@
 #include <iostream>
 #include <thread>
 
+#include "apis/v1alpha1/cluster.hpp"
+#include "apis/v1alpha1/machine.hpp"
+#include "apis/v1alpha1/policy.hpp"
 #include "controllers/addons/loop.hpp"
+#include "controllers/cluster/blind.hpp"
 #include "controllers/cluster/loop.hpp"
 #include "controllers/cluster/pki_forge.hpp"
 #include "controllers/enrolment/loop.hpp"
@@ -16,6 +20,7 @@
 #include "controllers/observe/loop_state_metrics.hpp"
 #include "controllers/package/loop.hpp"
 #include "controllers/package/loop_cluster.hpp"
+#include "reconcile/kube/core.hpp"
 #include "reconcile/kube/credentials.hpp"
 #include "reconcile/kube/curl_env.hpp"
 #include "reconcile/run/http.hpp"
@@ -43,16 +48,29 @@ reconcile::Result<std::string> make(const std::string& recipe, const std::vector
   return enrolment::is_ours(recipe) ? enrolment::forge(recipe, secrets, now) : cluster::forge(recipe, secrets, now);
 }
 
+// What machines are judged by: without these a cluster is out of sight. Of a business cluster, and of the meta cluster.
+reconcile::CachesOptions caches_options() {
+  return {.needed = {&reconcile::resource_of<reconcile::Node>, &reconcile::resource_of<v1alpha1::HostAssignment>,
+                     &reconcile::resource_of<reconcile::Lease>, &reconcile::resource_of<v1alpha1::Machine>,
+                     &reconcile::resource_of<v1alpha1::Host>, &reconcile::resource_of<v1alpha1::Cluster>,
+                     &reconcile::resource_of<v1alpha1::GuardLedger>, &reconcile::resource_of<v1alpha1::ChangeBudget>}};
+}
+
+// A lease that nobody had renewed for longer: nobody saw what happened meanwhile.
+constexpr std::chrono::seconds longest_hand_over{60};
+
 // Members are made in this order and end in the opposite one: what refers to another comes after it.
 struct Operator {
   Operator(const OperatorOptions& options, const reconcile::Credentials& credentials, const reconcile::Log& log)
       : env({.user_agent = "endstate/" + std::string(version),
              .workers = options.workers,
-             .observer = reconcile::client_metrics<reconcile::Exchange>(metrics)},
+             .observer = reconcile::client_metrics<reconcile::Exchange>(metrics),
+             .server_time = true,
+             .clock_jumped = [this](auto before, auto after) { clock_jumped(before, after); }},
             credentials),
-        lease_env({.user_agent = "endstate/" + std::string(version)}, credentials),
+        lease_env({.user_agent = "endstate/" + std::string(version), .server_time = true}, credentials),
         leadership(lease_env, {.name_space = options.name_space, .name = options.lease_name, .identity = options.identity}, log),
-        caches(env, log),
+        caches(env, log, caches_options()),
         guard(
             env, caches, [this] { return leadership.may_act(env.now().mono); }, metrics, log),
         cluster({.hosted = options.hosted_control_planes}),
@@ -70,10 +88,12 @@ struct Operator {
              .follow = {.kind = &reconcile::kind_of<v1alpha1::Cluster>,
                         .wish = [](const void* object) { return cluster::standby_wish(*static_cast<const v1alpha1::Cluster*>(object)); }}},
             metrics, log),
-        exporter(env, caches, metrics, [this] { return leadership.may_act(env.now().mono); }) {
+        exporter(env, caches, metrics, [this] { return leadership.may_act(env.now().mono); }),
+        log_(log) {
     guard.on_room = [this](const reconcile::PermitRequest& request) {
       manager.let_in(guard::is_of_machines(request.operation) ? "machine" : "cluster", request.subject);
     };
+    metrics.add(jumps, jumps_help, {}, 0);
     metrics.set("build_info", "1: the version that runs.", {{"version", version}}, 1);
   }
 
@@ -84,16 +104,29 @@ struct Operator {
       exporter.start();
       stay_small();
     });
-    lease_env.post([this] { leadership.start([this](bool leading) { env.post([this, leading] { lead(leading); }); }); });
+    lease_env.post([this] { leadership.start([this](bool leading) { lead(leading); }); });
     std::thread lease_thread([this] { lease_env.run(); });
     env.run();
     lease_thread.join();
   }
 
-  // The guard first: passes ask it.
+  // On the lease's thread. The guard first: passes ask it.
   void lead(bool leading) {
-    guard.lead(leading);
-    manager.lead(leading);
+    auto since = leading ? leadership.unrenewed_since() : std::nullopt;
+    if (since && lease_env.now().wall - *since <= longest_hand_over) since.reset();
+    env.post([this, leading, since] {
+      if (since) caches.missed(*since, "no operator led since " + reconcile::format_rfc3339(*since));
+      guard.lead(leading);
+      manager.lead(leading);
+    });
+  }
+  // Ahead, it is a time that nobody has seen: no deadline may run through it. Back, clocks stand still until it is then again.
+  void clock_jumped(reconcile::WallTime before, reconcile::WallTime after) {
+    const auto by = std::chrono::duration_cast<std::chrono::seconds>(after - before).count();
+    const auto what = std::string(cluster::clock_jumped) + (by > 0 ? " ahead by " : " back by ") + std::to_string(std::abs(by)) + " s";
+    log_(reconcile::Level::warning, what, {});
+    metrics.add(jumps, jumps_help, {});
+    if (by > 0) caches.missed(before, what);
   }
 
   void stay_small() {
@@ -124,6 +157,7 @@ struct Operator {
             {"/readyz", [this] { return reconcile::http_reply(manager.ready()); }}};
   }
 
+  static constexpr std::string_view jumps = "clock_jumps_total", jumps_help = "Moves of the meta API server's clock by more than 5 s.";
   reconcile::Metrics metrics{"endstate"};
   reconcile::CurlEnv env, lease_env;
   reconcile::Leadership leadership;
@@ -141,6 +175,7 @@ struct Operator {
   enrolment::EnrolmentLoop enrolment;
   reconcile::Manager manager;
   observe::StateExporter exporter;
+  reconcile::Log log_;
   reconcile::Handle next_;  // of stay_small()
 };
 
