@@ -1,6 +1,6 @@
 // kube-apiserver, kube-controller-manager and kube-scheduler of a Hosted cluster: Deployments.
 #include "controllers/cluster/child_workloads.hpp"
-#include "controllers/cluster/network.hpp"
+#include "controllers/common/network.hpp"
 
 namespace endstate::cluster {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "apis/v1alpha1/names.hpp"
 #include "controllers/cluster/covers.hpp"
-#include "controllers/cluster/network.hpp"
+#include "controllers/common/network.hpp"
 #include "reconcile/json/encode.hpp"
 
 namespace endstate::cluster {

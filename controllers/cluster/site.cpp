@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "controllers/cluster/network.hpp"
 #include "controllers/common/machine_state.hpp"
+#include "controllers/common/network.hpp"
 
 namespace endstate::cluster {
 

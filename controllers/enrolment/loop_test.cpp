@@ -66,10 +66,14 @@ struct Rig : enrolment::testing::Objects {
                               {{"metadata", {{"name", "kc"}}}, {"data", {{"value", reconcile::to_base64(kubeconfig_text)}}}});
     create<api::Host>(meta, "default", {{"metadata", {{"name", "h1"}}}, {"spec", {{"address", "10.0.0.1"}}}});
     uid = object<api::Host>(meta, "default", "h1")["metadata"]["uid"];
+    for (auto* server : {&meta, &business}) isolate(*server);
     start();
   }
   void start(reconcile::SimFaults faults = {}) { op = std::make_unique<Operator>(world, meta, business, faults); }
 
+  static void isolate(SimApi& server) {
+    create<reconcile::AdmissionPolicyBinding>(server, "", {{"metadata", {{"name", names::isolation}}}});
+  }
   template <class T>
   bool exists(const SimApi& server, const std::string& ns, const std::string& name) const {
     return server.get(resource_of<T>, ns, name).has_value();
@@ -82,6 +86,14 @@ struct Rig : enrolment::testing::Objects {
   void claim(const std::string& cluster) {
     create<api::Machine>(meta, "default", {{"metadata", {{"name", "m-" + cluster}}}, {"spec", {{"clusterName", cluster}}}});
     machine_uid = object<api::Machine>(meta, "default", "m-" + cluster)["metadata"]["uid"];
+    patch<api::Host>(
+        meta, "default", "h1",
+        {{"spec", {{"consumerRef", {{"kind", "Machine"}, {"namespace", "default"}, {"name", "m-" + cluster}, {"uid", machine_uid}}}}}});
+    create<api::HostAssignment>(
+        server_of(cluster), "",
+        {{"metadata", {{"name", uid}}}, {"spec", {{"state", "Active"}, {"machineUID", machine_uid}, {"nodeName", "h1"}}}});
+  }
+  void claim_again(const std::string& cluster) {
     patch<api::Host>(
         meta, "default", "h1",
         {{"spec", {{"consumerRef", {{"kind", "Machine"}, {"namespace", "default"}, {"name", "m-" + cluster}, {"uid", machine_uid}}}}}});
@@ -104,17 +116,32 @@ struct Rig : enrolment::testing::Objects {
     }
     return user;
   }
+  // With the number of the enrolment, in what is asked for and in who asks; 0: none, as agents of before.
   void ask(SimApi& server, const std::string& name, const std::string& user, const std::string& organization, const std::string& cn = {}) {
+    std::vector<std::string> organizations{organization};
+    json groups = json::array();
+    if (user.starts_with("system:bootstrap:")) groups = {names::token_group, names::token_group_of(uid)};
+    if (number > 0) organizations.push_back(names::identity_group(uid, number));
+    if (number > 0 && user == names::user(uid)) groups.push_back(names::identity_group(uid, number));
     create<reconcile::CertificateSigningRequest>(
         server, "",
         {{"metadata", {{"name", name}}},
          {"spec",
-          {{"request", enrolment::testing::request(cn.empty() ? names::user(uid) : cn, {organization})},
+          {{"request", enrolment::testing::request(cn.empty() ? names::user(uid) : cn, organizations)},
            {"signerName", names::client_signer},
            {"username", user},
-           {"groups",
-            user.starts_with("system:bootstrap:") ? json::array({names::token_group, names::token_group_of(uid)}) : json::array()},
+           {"groups", groups},
+           {"expirationSeconds", 604800},
            {"usages", {"digital signature", "client auth"}}}}});
+  }
+  json secret(const std::string& name, const std::string& ns = "endstate-system") const {
+    return object<reconcile::Secret>(meta, ns, name);
+  }
+  json host() const { return object<api::Host>(meta, "default", "h1"); }
+  std::string bound_to(const json& binding) const {
+    return binding.contains("subjects")
+               ? binding["subjects"][0]["kind"].get<std::string>() + " " + binding["subjects"][0]["name"].get<std::string>()
+               : "";
   }
   std::string said(const SimApi& server, const std::string& name) const {
     const auto r = object<reconcile::CertificateSigningRequest>(server, "", name);
@@ -147,19 +174,21 @@ struct Rig : enrolment::testing::Objects {
   }
   void enrol(const std::string& id = "w1") {
     wish(id);
-    REQUIRE(until([&] { return !token_user(meta).empty() && condition("Enrolled") == "False/EnrolmentOpen"; }));
+    REQUIRE(until(
+        [&] { return !token_user(meta).empty() && !host()["metadata"].value("annotations", json::object()).contains(names::wanted); }));
+    ++number;
     ask(meta, "first-" + id, token_user(meta), "endstate:hosts");
-    REQUIRE(until([&] { return condition("Enrolled") == "True/HostEnrolled"; }));
+    REQUIRE(until([&] { return condition("Enrolled") == "True/HostEnrolled" && host()["status"].value("identity", 0) == number; }));
   }
   bool handed_over() const {
-    return object<reconcile::Secret>(meta, "default", names::hand_over_secret(uid))
-               .value("/metadata/annotations/endstate.dev~1published"_json_pointer, "") == "true";
+    return secret(names::hand_over_secret(uid)).value("/metadata/annotations/endstate.dev~1published"_json_pointer, "") == "true";
   }
 
   SimWorld world;
   SimApi meta, business;
   std::unique_ptr<Operator> op;
   std::string uid, machine_uid;
+  std::int64_t number = 0;  // of the host's key
 };
 
 }  // namespace
@@ -173,13 +202,18 @@ TEST_CASE("a host enrols with a one-time token, and can be claimed", "[enrolment
   r.world.run_for(5min);
   CHECK_FALSE(r.token_user(r.meta).empty());  // the host may still have to fetch its certificate with it
   REQUIRE(r.until(
-      [&] { return r.token_user(r.meta).empty() && !r.exists<reconcile::Secret>(r.meta, "default", names::token_secret(r.uid)); }, 15min));
+      [&] { return r.token_user(r.meta).empty() && !r.exists<reconcile::Secret>(r.meta, "endstate-system", names::token_secret(r.uid)); },
+      15min));
   CHECK_FALSE(r.object<api::Host>(r.meta, "default", "h1")["metadata"].value("annotations", json::object()).contains(names::wanted));
+  CHECK_FALSE(r.exists<reconcile::Secret>(r.meta, "default", names::token_secret(r.uid)));  // the copy for people
   const auto role = r.object<reconcile::Role>(r.meta, "default", names::role(r.uid));
-  REQUIRE(role["rules"].size() == 2);
+  REQUIRE(role["rules"].size() == 1);
   CHECK(role["rules"][0]["resourceNames"] == json::array({"h1"}));
-  CHECK(role["rules"][1]["resourceNames"] == json::array({names::hand_over_secret(r.uid)}));
-  CHECK(r.exists<reconcile::RoleBinding>(r.meta, "default", names::role(r.uid)));
+  const auto reads = r.object<reconcile::Role>(r.meta, "endstate-system", names::role(r.uid));
+  REQUIRE(reads["rules"].size() == 1);
+  CHECK(reads["rules"][0]["resourceNames"] == json::array({names::hand_over_secret(r.uid)}));
+  for (const char* ns : {"default", "endstate-system"})
+    CHECK(r.bound_to(r.object<reconcile::RoleBinding>(r.meta, ns, names::role(r.uid))) == "Group " + names::identity_group(r.uid, 1));
   r.world.run_for(1min);
   r.meta.writes.clear();
   r.world.run_for(2h);
@@ -200,6 +234,7 @@ TEST_CASE("a token is good for one key, for one hour, for one host", "[enrolment
   r.wish();
   REQUIRE(r.until([&] { return !r.token_user(r.meta).empty() && r.condition("Enrolled") == "False/EnrolmentOpen"; }));
   const auto token = r.token_user(r.meta);
+  r.number = 1;
   SECTION("two who come with it: the first has it") {
     r.ask(r.meta, "a", token, "endstate:hosts");
     r.ask(r.meta, "b", token, "endstate:hosts");
@@ -236,7 +271,7 @@ TEST_CASE("a claim hands the cluster over; the agent gets its certificate there;
   REQUIRE(r.until([&] { return r.handed_over(); }));
   auto& server = r.server_of(cluster);
   REQUIRE(r.until([&] { return r.exists<reconcile::ClusterRoleBinding>(server, "", names::role(r.uid)); }));
-  const auto hand_over = r.object<reconcile::Secret>(r.meta, "default", names::hand_over_secret(r.uid));
+  const auto hand_over = r.secret(names::hand_over_secret(r.uid));
   CHECK(hand_over["metadata"]["annotations"][names::claimed_by] == r.machine_uid);
   CHECK(r.until([&] { return r.condition("Joined") == "False/HandedOver"; }));
   const auto role = r.object<reconcile::ClusterRole>(server, "", names::role(r.uid));
@@ -264,10 +299,10 @@ TEST_CASE("a claim hands the cluster over; the agent gets its certificate there;
   r.patch<api::HostAssignment>(server, "", r.uid, {{"status", {{"agent", {{"version", "1"}}}}}}, "status");
   r.world.run_for(2h);  // requests are forgotten, tokens end: what it has stays
   CHECK(r.condition("Joined") == "True/HostJoined");
-  CHECK(r.exists<reconcile::Secret>(r.meta, "default", names::hand_over_secret(r.uid)));
+  CHECK(r.exists<reconcile::Secret>(r.meta, "endstate-system", names::hand_over_secret(r.uid)));
 
   r.release(cluster);
-  REQUIRE(r.until([&] { return !r.exists<reconcile::Secret>(r.meta, "default", names::hand_over_secret(r.uid)); }));
+  REQUIRE(r.until([&] { return !r.exists<reconcile::Secret>(r.meta, "endstate-system", names::hand_over_secret(r.uid)); }));
   REQUIRE(r.until([&] { return !r.exists<reconcile::ClusterRole>(server, "", names::role(r.uid)); }, 5min));
   CHECK(r.condition("Joined").empty());
   r.claim(cluster == "own" ? "far" : "own");
@@ -283,8 +318,7 @@ TEST_CASE("a token that was handed over and not used is made anew; a host that e
   SECTION("in time") {
     r.world.run_for(62min);
     REQUIRE(r.until([&] { return r.handed_over() && r.token_user(r.business) != first; }));
-    CHECK(r.object<reconcile::Secret>(r.meta, "default", names::hand_over_secret(r.uid))["metadata"]["annotations"][names::token_id] !=
-          first.substr(17));
+    CHECK(r.secret(names::hand_over_secret(r.uid))["metadata"]["annotations"][names::token_id] != first.substr(17));
   }
   SECTION("a disk that was lost") {
     r.ask(r.business, "second", first, "endstate:agents");
@@ -295,6 +329,238 @@ TEST_CASE("a token that was handed over and not used is made anew; a host that e
     r.ask(r.business, "again", r.token_user(r.business), "endstate:agents");
     CHECK(r.until([&] { return r.said(r.business, "again") == "Approved"; }));
   }
+}
+
+// ---- identities have a number ----
+
+TEST_CASE("a host that enrols anew takes the rights of its old key at once", "[enrolment]") {
+  Rig r;
+  r.enrol();
+  r.claim("far");
+  REQUIRE(r.until([&] { return r.handed_over(); }));
+  r.ask(r.business, "second", r.token_user(r.business), "endstate:agents");
+  REQUIRE(r.until([&] { return r.condition("Joined") == "True/HostJoined"; }));
+  const auto first = r.secret(names::hand_over_secret(r.uid))["metadata"]["uid"];
+  r.wish("w2");
+  REQUIRE(r.until([&] { return r.condition("TokenOpen") == "True/EnrolmentOpen"; }));
+  CHECK(r.condition("Enrolled") == "True/HostEnrolled");  // what it has is good until the token is used
+  r.number = 2;
+  r.ask(r.meta, "anew", r.token_user(r.meta), "endstate:hosts");
+  REQUIRE(r.until([&] { return r.host()["status"].value("identity", 0) == 2; }));
+  CHECK(r.condition("TokenOpen").empty());
+  const auto group = "Group " + names::identity_group(r.uid, 2);
+  CHECK(r.until([&] {
+    return r.bound_to(r.object<reconcile::RoleBinding>(r.meta, "endstate-system", names::role(r.uid))) == group &&
+           r.bound_to(r.object<reconcile::RoleBinding>(r.meta, "default", names::role(r.uid))) == group &&
+           r.bound_to(r.object<reconcile::ClusterRoleBinding>(r.business, "", names::role(r.uid))) == group;
+  }));
+  CHECK(r.until([&] { return r.handed_over() && r.secret(names::hand_over_secret(r.uid))["metadata"]["uid"] != first; }));
+  // The thief, with the key of the first enrolment.
+  r.number = 1;
+  r.ask(r.meta, "thief-host", names::user(r.uid), "endstate:hosts");
+  r.ask(r.business, "thief-agent", names::user(r.uid), "endstate:agents");
+  r.ask(r.business, "thief-token", r.token_user(r.business), "endstate:agents");
+  CHECK(r.until([&] {
+    return r.said(r.meta, "thief-host") == "Denied" && r.said(r.business, "thief-agent") == "Denied" &&
+           r.said(r.business, "thief-token") == "Denied";
+  }));
+  r.number = 2;
+  r.ask(r.meta, "renewal", names::user(r.uid), "endstate:hosts");
+  CHECK(r.until([&] { return r.said(r.meta, "renewal") == "Approved"; }));
+}
+
+TEST_CASE("a token that nobody uses takes nothing from a host that has enrolled", "[enrolment]") {
+  Rig r;
+  r.enrol();
+  r.wish("w2");
+  REQUIRE(r.until([&] { return r.condition("TokenOpen") == "True/EnrolmentOpen"; }));
+  r.world.run_for(62min);
+  CHECK(r.condition("TokenOpen").empty());
+  CHECK(r.condition("Enrolled") == "True/HostEnrolled");
+  r.claim("far");
+  CHECK(r.until([&] { return r.handed_over(); }));
+}
+
+// An agent of before knows no number, and looks for what it is handed beside its Host.
+TEST_CASE("a host without a number goes on as before, until it enrols anew", "[enrolment]") {
+  const std::string cluster = GENERATE("own", "far");
+  Rig r;
+  r.wish();
+  REQUIRE(r.until([&] { return !r.token_user(r.meta).empty() && r.condition("Enrolled") == "False/EnrolmentOpen"; }));
+  r.ask(r.meta, "old", r.token_user(r.meta), "endstate:hosts");
+  REQUIRE(r.until([&] { return r.condition("Enrolled") == "True/HostEnrolled"; }));
+  CHECK_FALSE(r.host()["status"].contains("identity"));
+  REQUIRE(r.until([&] { return r.exists<reconcile::RoleBinding>(r.meta, "default", names::role(r.uid)); }));
+  CHECK(r.bound_to(r.object<reconcile::RoleBinding>(r.meta, "default", names::role(r.uid))) == "User " + names::user(r.uid));
+  CHECK(r.object<reconcile::Role>(r.meta, "default", names::role(r.uid))["rules"].size() == 2);
+  r.claim(cluster);
+  const auto beside = [&] { return r.secret(names::hand_over_secret(r.uid), "default"); };
+  REQUIRE(r.until([&] { return r.handed_over() && beside().contains("metadata"); }));
+  CHECK(beside()["metadata"]["annotations"][names::published] == "true");
+  CHECK(beside()["metadata"]["annotations"][names::claimed_by] == r.machine_uid);
+  CHECK(beside().value("data", json::object()).contains("value") == (cluster == "far"));
+  auto& server = r.server_of(cluster);
+  r.ask(server, "second", cluster == "far" ? r.token_user(server) : names::user(r.uid), "endstate:agents");
+  REQUIRE(r.until([&] { return r.condition("Joined") == "True/HostJoined"; }));
+  r.ask(server, "renewal", names::user(r.uid), "endstate:agents");
+  CHECK(r.until([&] { return r.said(server, "renewal") == "Approved"; }));
+  CHECK(r.bound_to(r.object<reconcile::ClusterRoleBinding>(server, "", names::role(r.uid))) == "User " + names::user(r.uid));
+  SECTION("released, nothing lies beside the Host") {
+    r.release(cluster);
+    CHECK(r.until([&] { return !beside().contains("metadata"); }));
+  }
+  SECTION("anew, by an agent that knows numbers") {
+    r.enrol("w2");
+    CHECK(r.until([&] { return r.handed_over() && !beside().contains("metadata"); }));
+    CHECK(r.until([&] {
+      return r.bound_to(r.object<reconcile::ClusterRoleBinding>(server, "", names::role(r.uid))) ==
+             "Group " + names::identity_group(r.uid, 1);
+    }));
+    r.number = 0;
+    r.ask(server, "thief", names::user(r.uid), "endstate:agents");
+    CHECK(r.until([&] { return r.said(server, "thief") == "Denied"; }));
+  }
+}
+
+TEST_CASE("what an older version has handed over beside the Host goes on being what its agent has", "[enrolment]") {
+  Rig r;
+  r.op->env.kill();
+  r.op.reset();
+  r.patch<api::Host>(
+      r.meta, "default", "h1",
+      {{"status",
+        {{"phase", "Ready"},
+         {"conditions",
+          {{{"type", "Enrolled"}, {"status", "True"}, {"reason", "HostEnrolled"}, {"lastTransitionTime", "2026-01-01T00:00:00Z"}},
+           {{"type", "Joined"}, {"status", "True"}, {"reason", "HostJoined"}, {"lastTransitionTime", "2026-01-01T00:00:00Z"}}}}}}},
+      "status");
+  r.create<reconcile::Secret>(
+      r.meta, "default", {{"metadata", {{"name", names::hand_over_secret(r.uid)}, {"labels", {{"endstate.dev/component", "enrolment"}}}}}});
+  r.claim("far");
+  r.patch<api::HostAssignment>(r.business, "", r.uid, {{"status", {{"agent", {{"version", "1"}}}}}}, "status");
+  r.start();
+  r.world.run_for(5min);
+  CHECK(r.condition("Joined") == "True/HostJoined");
+  CHECK(r.exists<reconcile::Secret>(r.meta, "default", names::hand_over_secret(r.uid)));
+  CHECK_FALSE(r.exists<reconcile::Secret>(r.meta, "endstate-system", names::hand_over_secret(r.uid)));
+  CHECK(r.token_user(r.business).empty());
+  CHECK(r.exists<reconcile::ClusterRoleBinding>(r.business, "", names::role(r.uid)));
+  r.release("far");
+  CHECK(r.until([&] { return !r.exists<reconcile::Secret>(r.meta, "default", names::hand_over_secret(r.uid)); }));
+}
+
+// ---- roles ----
+
+TEST_CASE("a host's role belongs to the assignment that is there, and is made again when it is missing", "[enrolment]") {
+  Rig r;
+  r.enrol();
+  r.claim("far");
+  const auto there = [&] {
+    return r.exists<reconcile::ClusterRole>(r.business, "", names::role(r.uid)) &&
+           r.exists<reconcile::ClusterRoleBinding>(r.business, "", names::role(r.uid));
+  };
+  REQUIRE(r.until(there));
+  SECTION("somebody takes it away") {
+    REQUIRE(r.business.request({.verb = Verb::remove, .resource = &resource_of<reconcile::ClusterRole>, .name = names::role(r.uid)}));
+    CHECK(r.until(there));
+    REQUIRE(r.meta.request({.verb = Verb::remove,
+                            .resource = &resource_of<reconcile::RoleBinding>,
+                            .name_space = "endstate-system",
+                            .name = names::role(r.uid)}));
+    CHECK(r.until([&] { return r.exists<reconcile::RoleBinding>(r.meta, "endstate-system", names::role(r.uid)); }));
+  }
+  SECTION("claimed again while the one of the old claim is still there") {
+    // As a garbage collector that is behind leaves it: with an owner that is gone.
+    r.patch<reconcile::ClusterRole>(r.business, "", names::role(r.uid), {{"metadata", {{"finalizers", {"example.com/slow"}}}}});
+    r.release("far");
+    r.world.run_for(1s);
+    r.claim_again("far");
+    r.world.run_for(20s);
+    r.patch<reconcile::ClusterRole>(r.business, "", names::role(r.uid), {{"metadata", {{"finalizers", nullptr}}}});
+    r.world.run_for(30s);
+    CHECK(there());
+    const auto role = r.object<reconcile::ClusterRole>(r.business, "", names::role(r.uid));
+    const auto owner = r.object<api::HostAssignment>(r.business, "", r.uid)["metadata"]["uid"];
+    CHECK(role["metadata"]["ownerReferences"].back()["uid"] == owner);
+  }
+}
+
+TEST_CASE("nothing of a Host that is gone is left in endstate-system", "[enrolment]") {
+  Rig r;
+  r.enrol();
+  r.claim("far");
+  REQUIRE(r.until([&] { return r.handed_over(); }));
+  REQUIRE(r.meta.request({.verb = Verb::remove, .resource = &resource_of<api::Host>, .name_space = "default", .name = "h1"}));
+  CHECK(r.until([&] {
+    return !r.exists<reconcile::Secret>(r.meta, "endstate-system", names::hand_over_secret(r.uid)) &&
+           !r.exists<reconcile::Secret>(r.meta, "endstate-system", names::token_secret(r.uid)) &&
+           !r.exists<reconcile::Role>(r.meta, "endstate-system", names::role(r.uid)) &&
+           !r.exists<reconcile::RoleBinding>(r.meta, "endstate-system", names::role(r.uid));
+  }));
+}
+
+// ---- who isn't believed ----
+
+TEST_CASE("no agent is let into a cluster that doesn't keep agents apart; who is in stays", "[enrolment]") {
+  const std::string cluster = GENERATE("own", "far");
+  Rig r;
+  r.enrol();
+  auto& server = r.server_of(cluster);
+  const auto open_up = [&] {
+    REQUIRE(server.request(
+        {.verb = Verb::remove, .resource = &resource_of<reconcile::AdmissionPolicyBinding>, .name = std::string(names::isolation)}));
+  };
+  open_up();
+  r.claim(cluster);
+  REQUIRE(r.until([&] { return r.handed_over(); }));
+  const auto user = cluster == "far" ? r.token_user(server) : names::user(r.uid);
+  r.ask(server, "second", user, "endstate:agents");
+  REQUIRE(r.until([&] { return r.condition("Joined") == "False/AgentsNotIsolated"; }));
+  r.world.run_for(5min);
+  CHECK(r.said(server, "second").empty());
+  Rig::isolate(server);
+  REQUIRE(r.until([&] { return r.condition("Joined") == "True/HostJoined"; }, 3min));
+  r.patch<api::HostAssignment>(server, "", r.uid, {{"status", {{"agent", {{"version", "1"}}}}}}, "status");
+  open_up();
+  r.world.run_for(3min);
+  r.ask(server, "renewal", names::user(r.uid), "endstate:agents");
+  CHECK(r.until([&] { return r.said(server, "renewal") == "Approved"; }));
+}
+
+TEST_CASE("a claim by a Machine of another namespace leads nowhere", "[enrolment]") {
+  Rig r;
+  r.enrol();
+  r.create<api::Cluster>(r.meta, "other", {{"metadata", {{"name", "c"}}}, {"spec", {{"controlPlane", {{"type", "External"}}}}}});
+  r.create<api::Machine>(r.meta, "other", {{"metadata", {{"name", "m"}}}, {"spec", {{"clusterName", "c"}}}});
+  const std::string machine = r.object<api::Machine>(r.meta, "other", "m")["metadata"]["uid"];
+  r.patch<api::Host>(r.meta, "default", "h1",
+                     {{"spec", {{"consumerRef", {{"kind", "Machine"}, {"namespace", "other"}, {"name", "m"}, {"uid", machine}}}}}});
+  r.create<api::HostAssignment>(
+      r.meta, "", {{"metadata", {{"name", r.uid}}}, {"spec", {{"state", "Active"}, {"machineUID", machine}, {"nodeName", "h1"}}}});
+  r.world.run_for(1min);
+  CHECK_FALSE(r.exists<reconcile::Secret>(r.meta, "endstate-system", names::hand_over_secret(r.uid)));
+  CHECK_FALSE(r.exists<reconcile::Secret>(r.meta, "default", names::hand_over_secret(r.uid)));
+  r.ask(r.meta, "second", names::user(r.uid), "endstate:agents");
+  r.world.run_for(1min);
+  CHECK(r.said(r.meta, "second").empty());
+}
+
+TEST_CASE("what people write beside a Host is nobody's word", "[enrolment]") {
+  Rig r;
+  r.enrol();
+  REQUIRE(r.until([&] { return !r.exists<reconcile::Secret>(r.meta, "default", names::token_secret(r.uid)); }, 15min));
+  r.create<reconcile::Secret>(r.meta, "kube-system", {{"metadata", {{"name", "bootstrap-token-kubead"}}}});
+  for (const auto& name : {names::token_secret(r.uid), names::hand_over_secret(r.uid)})
+    r.create<reconcile::Secret>(
+        r.meta, "default",
+        {{"metadata",
+          {{"name", name},
+           {"labels", {{"endstate.dev/component", "enrolment"}}},
+           {"annotations", {{names::token_id, "kubead"}, {names::token_expires, "2026-01-01T00:00:00Z"}, {names::host, "default/h1"}}},
+           {"ownerReferences", {{{"apiVersion", "endstate.dev/v1alpha1"}, {"kind", "Host"}, {"name", "h1"}, {"uid", r.uid}}}}}}});
+  r.world.run_for(2h);
+  CHECK(r.exists<reconcile::Secret>(r.meta, "kube-system", "bootstrap-token-kubead"));
+  CHECK(r.condition("Enrolled") == "True/HostEnrolled");
 }
 
 TEST_CASE("hosts that nobody enrols cost nothing", "[enrolment]") {
@@ -329,6 +595,7 @@ TEST_CASE("an operator that is killed at any moment, on a network that loses thi
     };
     r.wish();
     until([&] { return !r.token_user(r.meta).empty() && r.condition("Enrolled") == "False/EnrolmentOpen"; });
+    r.number = 1;
     r.ask(r.meta, "first", r.token_user(r.meta), "endstate:hosts");
     until([&] { return r.condition("Enrolled") == "True/HostEnrolled"; });
     r.claim("far");
@@ -337,7 +604,9 @@ TEST_CASE("an operator that is killed at any moment, on a network that loses thi
     until([&] { return r.condition("Joined") == "True/HostJoined"; });
     REQUIRE(r.until([&] { return r.token_user(r.meta).empty() && r.token_user(r.business).empty(); }, 20min));
     r.release("far");
-    until([&] { return !r.exists<reconcile::Secret>(r.meta, "default", names::hand_over_secret(r.uid)) && r.condition("Joined").empty(); });
+    until([&] {
+      return !r.exists<reconcile::Secret>(r.meta, "endstate-system", names::hand_over_secret(r.uid)) && r.condition("Joined").empty();
+    });
     CHECK(r.said(r.meta, "first") == "Approved");
     CHECK(r.said(r.business, "second") == "Approved");
   });

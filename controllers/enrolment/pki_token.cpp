@@ -89,18 +89,28 @@ Result<std::string> bootstrap_token(const json& recipe, const std::vector<std::s
   return object.dump();
 }
 
+// A Secret with the same data as another.
+Result<std::string> copy(const json& recipe, const std::vector<std::string>& secrets) {
+  const auto from = secrets.size() == 1 ? json::parse(secrets[0], nullptr, false) : json();
+  if (!from.is_object()) return fail(Code::invalid, "there is no Secret to copy");
+  json object = recipe.at("object");
+  if (from.contains("data") && from["data"].is_object()) object["data"] = from["data"];
+  return object.dump();
+}
+
 }  // namespace
 
 bool is_ours(const std::string& text) {
   const auto recipe = json::parse(text, nullptr, false);
   const auto make = recipe.is_object() ? recipe.value("make", "") : "";
-  return make == "enrolment-token" || make == "hand-over" || make == "bootstrap-token";
+  return make == "enrolment-token" || make == "hand-over" || make == "bootstrap-token" || make == "copy";
 }
 
 Result<std::string> forge(const std::string& text, const std::vector<std::string>& secrets, reconcile::WallTime) {
   const auto recipe = json::parse(text, nullptr, false);
   if (!recipe.is_object()) return fail(Code::invalid, "no recipe");
   if (recipe.value("make", "") == "bootstrap-token") return bootstrap_token(recipe, secrets);
+  if (recipe.value("make", "") == "copy") return copy(recipe, secrets);
   return with_token(recipe, secrets);
 }
 

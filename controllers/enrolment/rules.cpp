@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "apis/v1alpha1/enrolment.hpp"
+#include "controllers/common/network.hpp"
 
 namespace endstate::enrolment {
 
@@ -48,27 +49,70 @@ class Judge {
   bool no_names() const { return f_.dns_names.empty() && f_.addresses.empty() && !f_.more; }
   bool asked_by_host() const { return r_.spec.username == names::user(h_.uid); }
 
+  // The number in the groups of who asks; 0: none.
+  std::int64_t asker() const {
+    for (const Text& g : r_.spec.groups)
+      if (const auto n = names::identity_in(g, h_.uid)) return *n;
+    return 0;
+  }
+  // The number that is asked for; nullopt: the organizations are something else than `group`, perhaps with a number.
+  std::optional<std::int64_t> asked_number(std::string_view group) const {
+    const auto& all = f_.organizations;
+    if (all.empty() || all.size() > 2 || std::find(all.begin(), all.end(), group) == all.end()) return std::nullopt;
+    if (all.size() == 1) return 0;
+    return names::identity_in(all[0] == group ? all[1] : all[0], h_.uid);
+  }
+  std::string old_identity(std::int64_t number) const {
+    return "it is of enrolment " + std::to_string(number) + ", and host " + h_.name + " has enrolled since (" +
+           std::to_string(h_.identity) + "): kubectl endstate enrol " + h_.name + ", with an agent of this version";
+  }
+
   // Both certificates of the agent.
   Judgement client() const {
     const bool our_name = f_.common_name.starts_with(names::user_prefix);
-    const bool our_group = std::any_of(f_.organizations.begin(), f_.organizations.end(),
-                                       [](const auto& o) { return o == names::hosts_group || o == names::agents_group; });
+    const bool our_group = std::any_of(f_.organizations.begin(), f_.organizations.end(), [](const auto& o) {
+      return o == names::hosts_group || o == names::agents_group || o.starts_with(names::user_prefix);
+    });
     if (!our_name && !our_group && !host_uid_of(r_)) return {};
-    const bool host = organization_is(names::hosts_group), agent = organization_is(names::agents_group);
+    const auto as_host = asked_number(names::hosts_group), as_agent = asked_number(names::agents_group);
+    const bool agent = as_agent.has_value();
     const auto purpose = agent ? Purpose::agent : Purpose::host;
-    if (f_.common_name != names::user(h_.uid) || (!host && !agent) || !no_names())
-      return deny(purpose, "its subject isn't that of host " + h_.uid +
-                               ": CN endstate:host:<uid>, O endstate:hosts or endstate:agents, and nothing else");
+    if (f_.common_name != names::user(h_.uid) || (!as_host && !as_agent) || !no_names())
+      return deny(purpose,
+                  "its subject isn't that of host " + h_.uid +
+                      ": CN endstate:host:<uid>, O endstate:hosts or endstate:agents and the number of its enrolment, and nothing else");
     if (!usages_are(r_, "client auth")) return deny(purpose, "a host's certificate is for client auth only");
-    const auto& token = host ? h_.enrolment_token : h_.hand_over_token;
+    if (!r_.spec.life || *r_.spec.life > names::longest_life)
+      return deny(purpose, "it must say for how long (expirationSeconds), and for 31 days at most");
+    const auto& token = agent ? h_.hand_over_token : h_.enrolment_token;
     const bool by_token = !token.empty() && r_.spec.username == token;
     if (!asked_by_host() && !by_token)
       return deny(purpose, "asked for by " + r_.spec.username.str() +
                                ", which is neither this host nor its valid token: enrol it again (kubectl endstate enrol " + h_.name + ")");
-    if (host && !h_.meta) return deny(purpose, "endstate:hosts is for the meta cluster only");
-    if (agent && !h_.assigned) return {Verdict::wait, purpose, "the host has no HostAssignment in this cluster yet", by_token};
-    return {Verdict::approve, purpose, host ? "the Host's own certificate for its enrolment" : "the agent of a host that is assigned here",
-            by_token};
+    if (!agent && !h_.meta) return deny(purpose, "endstate:hosts is for the meta cluster only");
+    return agent ? agent_certificate(*as_agent, by_token) : host_certificate(*as_host, by_token);
+  }
+  // By the token: the number that this enrolment gives. An agent of before knows of none, and can enrol a host that never had one.
+  Judgement host_certificate(std::int64_t number, bool by_token) const {
+    if (!by_token) return renewal(Purpose::host, number, "the Host's own certificate for its enrolment");
+    if (number != h_.enrolment && (number != 0 || h_.identity != 0))
+      return deny(Purpose::host, "this enrolment has the number " + std::to_string(h_.enrolment) + ", and " + std::to_string(number) +
+                                     " is asked for: use the file that kubectl endstate enrol prints, with an agent of this version");
+    return {Verdict::approve, Purpose::host, "the Host's own certificate for its enrolment", true};
+  }
+  Judgement agent_certificate(std::int64_t number, bool by_token) const {
+    const auto purpose = Purpose::agent;
+    if (!h_.assigned) return {Verdict::wait, purpose, "the host has no HostAssignment in this cluster yet", by_token};
+    if (!h_.not_isolated.empty()) return {Verdict::wait, purpose, h_.not_isolated, by_token};
+    if (!by_token) return renewal(purpose, number, "the agent of a host that is assigned here");
+    if (number != h_.identity) return deny(purpose, old_identity(number));
+    return {Verdict::approve, purpose, "the agent of a host that is assigned here", true};
+  }
+  Judgement renewal(Purpose purpose, std::int64_t number, std::string why) const {
+    if (asker() > h_.identity) return {Verdict::wait, purpose, "its enrolment is not noted at the Host yet"};
+    if (asker() < h_.identity) return deny(purpose, old_identity(asker()));
+    if (number != h_.identity) return deny(purpose, old_identity(number));
+    return {Verdict::approve, purpose, std::move(why)};
   }
 
   bool node_subject() const {
@@ -83,6 +127,9 @@ class Judge {
     if (!node_subject() || !no_names())
       return deny(purpose, "this host is Node " + h_.node_name + ": CN system:node:<that>, O system:nodes, and nothing else");
     if (!usages_are(r_, "client auth")) return deny(purpose, "a kubelet's client certificate is for client auth only");
+    if (!renews && asker() < h_.identity) return deny(purpose, old_identity(asker()));
+    if (!renews && asker() > h_.identity) return {Verdict::wait, purpose, "its enrolment is not noted at the Host yet"};
+    if (!h_.node_trouble.empty()) return {Verdict::wait, purpose, h_.node_trouble};
     return {Verdict::approve, purpose, "the kubelet of a host that is assigned here"};
   }
 
@@ -93,12 +140,15 @@ class Judge {
       return deny(purpose, "this host is Node " + h_.node_name + ": CN system:node:<that>, O system:nodes, and nothing else");
     if (!usages_are(r_, "server auth")) return deny(purpose, "a kubelet's serving certificate is for server auth only");
     if (f_.dns_names.empty() && f_.addresses.empty()) return deny(purpose, "it is for no name and no address");
-    const auto known = [&](const std::string& name) { return name == h_.node_name || name == h_.address; };
-    for (const auto* all : {&f_.dns_names, &f_.addresses})
-      for (const auto& name : *all)
-        if (!known(name))
-          return deny(purpose, "'" + name + "' is neither the Node's name nor spec.address of Host " + h_.name +
-                                   ": correct the Host, or give the kubelet --node-ip");
+    for (const auto& name : f_.dns_names)
+      if (name != h_.node_name) return deny(purpose, "'" + name + "' is not the Node's name");
+    const auto own = canonical_address(h_.address);
+    for (const auto& address : f_.addresses)
+      if (!own || address != *own)
+        return deny(purpose,
+                    "'" + address + "' is not spec.address of Host " + h_.name + ": correct the Host, or give the kubelet --node-ip");
+    if (!f_.addresses.empty() && !h_.address_trouble.empty()) return deny(purpose, h_.address_trouble);
+    if (!h_.node_trouble.empty()) return {Verdict::wait, purpose, h_.node_trouble};
     return {Verdict::approve, purpose, "the kubelet of a host that is assigned here, for its own name and address"};
   }
 

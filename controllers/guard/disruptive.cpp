@@ -121,7 +121,8 @@ bool disruptive(const Action& a) {
   if (kind == "secrets") return !a.making || (a.verb != Verb::create && a.verb != Verb::merge_patch);
   // What a host may read, made for it by its name; and the word on its certificates.
   if (a.kind->resource->group == "rbac.authorization.k8s.io")
-    return a.verb != Verb::create || !starts_with(a.name.view(), api::enrolment::user_prefix);
+    return !starts_with(a.name.view(), api::enrolment::user_prefix) ||
+           (a.verb != Verb::create && a.verb != Verb::apply && !(a.verb == Verb::remove && a.name_space == api::system_namespace));
   if (kind == "certificatesigningrequests") return !(a.subresource == "approval");
   return std::find(harmless.begin(), harmless.end(), kind) == harmless.end();
 }

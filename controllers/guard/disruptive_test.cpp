@@ -80,7 +80,11 @@ TEST_CASE("of enrolment: tokens, hand-overs, a host's own role, and the word on 
   CHECK(disruptive(named(of<reconcile::Secret>(Verb::remove), "kube-system", "endstate-host-u1")));
   CHECK_FALSE(disruptive(named(of<reconcile::ClusterRole>(Verb::create), "", "endstate:host:u1")));
   CHECK(disruptive(named(of<reconcile::ClusterRole>(Verb::create), "", "cluster-admin")));
+  CHECK_FALSE(disruptive(named(of<reconcile::ClusterRole>(Verb::apply), "", "endstate:host:u1")));
+  CHECK(disruptive(named(of<reconcile::ClusterRole>(Verb::apply), "", "cluster-admin")));
   CHECK(disruptive(named(of<reconcile::ClusterRoleBinding>(Verb::remove), "", "endstate:host:u1")));
+  CHECK_FALSE(disruptive(named(of<reconcile::RoleBinding>(Verb::remove), "endstate-system", "endstate:host:u1")));
+  CHECK(disruptive(named(of<reconcile::RoleBinding>(Verb::remove), "default", "endstate:host:u1")));
   CHECK_FALSE(disruptive(of<reconcile::CertificateSigningRequest>(Verb::merge_patch, "{}", "approval")));
   CHECK(disruptive(of<reconcile::CertificateSigningRequest>(Verb::remove)));
 }

@@ -7,13 +7,15 @@ namespace reconcile {
 struct CertificateRequestSpec {
   Text request, signer_name, username;  // request: PEM in base64; username and groups: who asks, as the API server says
   std::vector<Text> usages, groups;
+  std::optional<std::chrono::seconds> life;
   friend bool operator==(const CertificateRequestSpec&, const CertificateRequestSpec&) = default;
 };
 consteval auto describe(const CertificateRequestSpec*) {
   using S = CertificateRequestSpec;
   return object("What is asked for.", field<&S::request>("request", "The PKCS #10 request, PEM in base64.", {.unique = true}),
                 field<&S::signer_name>("signerName", "Who is to sign."), field<&S::username>("username", "Who asks."),
-                field<&S::usages>("usages", "What the certificate is for."), field<&S::groups>("groups", "Groups of who asks."));
+                field<&S::usages>("usages", "What the certificate is for."), field<&S::groups>("groups", "Groups of who asks."),
+                field<&S::life>("expirationSeconds", "For how long; absent: as long as the signer likes."));
 }
 
 struct CertificateRequestCondition {

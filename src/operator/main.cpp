@@ -76,6 +76,7 @@ struct Operator {
         cluster({.hosted = options.hosted_control_planes}),
         budget([this](const reconcile::Key& of, const v1alpha1::ChangeBudget& b) { return guard.usage(of, b); }),
         checks(guard),
+        enrolment({.hosted = options.hosted_control_planes}),
         manager(
             env, caches, guard,
             {&cluster, &addons, &machine_set, &machine, &package, &cluster_package, &budget, &checks, &metric_source, &enrolment},

@@ -1,4 +1,4 @@
-#include "controllers/cluster/network.hpp"
+#include "controllers/common/network.hpp"
 
 #include <arpa/inet.h>
 
@@ -7,7 +7,7 @@
 #include <charconv>
 #include <vector>
 
-namespace endstate::cluster {
+namespace endstate {
 namespace {
 
 using Bytes = std::vector<unsigned char>;  // 4 or 16
@@ -85,4 +85,4 @@ bool overlap(std::string_view a, std::string_view b) {
 
 bool is_range(std::string_view range) { return parse_range(range).has_value(); }
 
-}  // namespace endstate::cluster
+}  // namespace endstate

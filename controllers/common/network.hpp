@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-namespace endstate::cluster {
+namespace endstate {
 
 // "10.0.0.1", "fd00::1" in its canonical form; nullopt: no address (a name).
 std::optional<std::string> canonical_address(std::string_view text);
@@ -15,4 +15,4 @@ bool in_range(std::string_view range, std::string_view address);
 bool overlap(std::string_view a, std::string_view b);
 bool is_range(std::string_view range);
 
-}  // namespace endstate::cluster
+}  // namespace endstate

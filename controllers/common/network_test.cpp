@@ -1,8 +1,8 @@
-#include "controllers/cluster/network.hpp"
+#include "controllers/common/network.hpp"
 
 #include <catch2/catch.hpp>
 
-using namespace endstate::cluster;
+using namespace endstate;
 
 TEST_CASE("the n-th address of a range", "[network]") {
   CHECK(address_of("10.96.0.0/16", 1) == "10.96.0.1");
