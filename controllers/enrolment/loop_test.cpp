@@ -304,7 +304,7 @@ TEST_CASE("a claim hands the cluster over; the agent gets its certificate there;
   r.release(cluster);
   REQUIRE(r.until([&] { return !r.exists<reconcile::Secret>(r.meta, "endstate-system", names::hand_over_secret(r.uid)); }));
   REQUIRE(r.until([&] { return !r.exists<reconcile::ClusterRole>(server, "", names::role(r.uid)); }, 5min));
-  CHECK(r.condition("Joined").empty());
+  CHECK(r.until([&] { return r.condition("Joined").empty(); }));
   r.claim(cluster == "own" ? "far" : "own");
   CHECK(r.until([&] { return r.handed_over(); }));
 }

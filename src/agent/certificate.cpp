@@ -40,7 +40,7 @@ Result<void> Certificate::load() {
   const auto pem = identity_.pem(options_.name + ".pem");
   if (!pem) return fail(pem.error());
   if (pem->empty()) return {};
-  const auto valid = check_certificate(*pem, *pem, options_.common_name, options_.organization);
+  const auto valid = check_certificate(*pem, *pem, options_.common_name, options_.organizations);
   if (!valid || env_.now().wall >= valid->to) {
     log_(Level::warning, "the certificate on the disk is not used",
          {{"certificate", options_.name}, {"why", valid ? "it is over" : valid.error().message}});
@@ -91,7 +91,7 @@ void Certificate::ask() {
     name = fingerprint(*key);
     if (!name) return failed("read the key", name.error().message);
   }
-  const auto request = make_request(*key, options_.common_name, options_.organization);
+  const auto request = make_request(*key, options_.common_name, options_.organizations);
   if (!request) return failed("make a request", request.error().message);
   key_ = std::move(*key);
   request_ = options_.request_prefix + *name;
@@ -155,7 +155,7 @@ void Certificate::looked(Result<void> end, const std::string& body) {
 void Certificate::take(const std::string& certificate_base64) {
   const auto certificate = reconcile::from_base64_lines(certificate_base64);
   if (!certificate) return refused("it isn't base64");
-  const auto valid = check_certificate(*certificate, key_, options_.common_name, options_.organization);
+  const auto valid = check_certificate(*certificate, key_, options_.common_name, options_.organizations);
   if (!valid) return refused(valid.error().message);
   const auto pem = *certificate + (certificate->ends_with("\n") ? "" : "\n") + key_;
   if (auto stored = identity_.store_pem(options_.name + ".pem", pem); !stored)

@@ -17,9 +17,10 @@ namespace endstate::agent {
 
 struct CertificateOptions {
   std::string name;  // of its files: "host", "agent"
-  std::string common_name, organization;
-  std::string request_prefix;                              // of its requests' names
-  std::chrono::seconds life{std::chrono::hours(24 * 30)};  // that is asked for; the signer may give less
+  std::string common_name;
+  std::vector<std::string> organizations;
+  std::string request_prefix;                             // of its requests' names
+  std::chrono::seconds life{std::chrono::hours(24 * 7)};  // that is asked for; the signer may give less
 };
 
 class Certificate {

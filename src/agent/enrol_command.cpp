@@ -60,7 +60,7 @@ int enrol_command(const CommandLine& options, const reconcile::Log& log) {
     }
     look = env.at(env.now().mono + std::chrono::milliseconds(500), check);
   };
-  CertificateOptions wanted = host_certificate_options(brought->host_uid, options.certificate_life);
+  CertificateOptions wanted = host_certificate_options(brought->host_uid, brought->identity, options.certificate_life);
   if (const auto done = env.connect("enrol", token_kubeconfig(brought->server, brought->token)); !done) return say(done.error().message, 2);
   Certificate certificate(
       env, identity, std::move(wanted), [] { return std::string("enrol"); }, [] {}, log);

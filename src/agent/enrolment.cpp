@@ -1,6 +1,9 @@
 #include "src/agent/enrolment.hpp"
 
+#include <charconv>
+
 #include "apis/v1alpha1/enrolment.hpp"
+#include "apis/v1alpha1/names.hpp"
 #include "reconcile/kube/base64.hpp"
 #include "reconcile/kube/credentials.hpp"
 #include "reconcile/kube/url.hpp"
@@ -20,21 +23,23 @@ constexpr auto lonely = 30s;         // without an assignment and without a hand
 constexpr auto long_silence = 300s;  // of the business cluster: the meta cluster is asked whether it is still ours
 
 CertificateOptions certificate_options(const std::string& name, std::string_view organization, const std::string& uid,
-                                       std::chrono::seconds life) {
+                                       std::int64_t identity, std::chrono::seconds life) {
+  std::vector<std::string> organizations{std::string(organization)};
+  if (identity > 0) organizations.push_back(names::identity_group(uid, identity));
   return {.name = name,
           .common_name = names::user(uid),
-          .organization = std::string(organization),
+          .organizations = std::move(organizations),
           .request_prefix = names::request_prefix(uid) + name + "-",
           .life = life};
 }
 
 }  // namespace
 
-CertificateOptions host_certificate_options(const std::string& uid, std::chrono::seconds life) {
-  return certificate_options("host", names::hosts_group, uid, life);
+CertificateOptions host_certificate_options(const std::string& uid, std::int64_t identity, std::chrono::seconds life) {
+  return certificate_options("host", names::hosts_group, uid, identity, life);
 }
-CertificateOptions agent_certificate_options(const std::string& uid, std::chrono::seconds life) {
-  return certificate_options("agent", names::agents_group, uid, life);
+CertificateOptions agent_certificate_options(const std::string& uid, std::int64_t identity, std::chrono::seconds life) {
+  return certificate_options("agent", names::agents_group, uid, identity, life);
 }
 
 Enrolment::Enrolment(reconcile::Env& env, Identity& identity, EnrolmentFile file, Options options, Worker worker,
@@ -47,7 +52,7 @@ Enrolment::Enrolment(reconcile::Env& env, Identity& identity, EnrolmentFile file
       enrolled_(std::move(enrolled)),
       log_(std::move(log)),
       host_(
-          env, identity, host_certificate_options(file_.host_uid, options_.life), [this] { return ask_for_host(); },
+          env, identity, host_certificate_options(file_.host_uid, file_.identity, options_.life), [this] { return ask_for_host(); },
           [this] { host_certificate(); }, log_) {}
 
 Result<void> Enrolment::start() {
@@ -100,7 +105,8 @@ void Enrolment::look_round() {
     look_round();
   });
   const bool assigned = worker_.is_assigned();
-  watch_hand_over(is_enrolled() && (!assigned || worker_.silence() > long_silence));
+  const bool enrolled_anew = cluster_ && cluster_->identity < file_.identity;  // what it has of its cluster is good for nothing now
+  watch_hand_over(is_enrolled() && (!assigned || enrolled_anew || worker_.silence() > long_silence));
   const bool is_lonely =
       cluster_ && !assigned && reflector_ && reflector_->synced() && reflector_->lag(env_.now().mono) == 0ns && !has_hand_over_;
   if (!is_lonely)
@@ -121,7 +127,9 @@ void Enrolment::watch_hand_over(bool wanted) {
                                               [this](const reconcile::Ref<void>&, const reconcile::Ref<void>& after) {
                                                 on_hand_over(static_cast<const reconcile::SecretData*>(after.get()));
                                               });
-  reconcile::ReflectorOptions options{.cluster = std::string(meta), .name_space = file_.name_space};
+  // Where nobody but the operator writes. One that enrolled before identities had a number may read beside its Host only.
+  const auto place = file_.identity > 0 ? std::string(v1alpha1::system_namespace) : file_.name_space;
+  reconcile::ReflectorOptions options{.cluster = std::string(meta), .name_space = place};
   options.selector = "fieldSelector=" + reconcile::percent_encode("metadata.name=" + names::hand_over_secret(file_.host_uid));
   reflector_ = std::make_unique<reconcile::Reflector>(env_, *store_, pool_, std::move(options), reconcile::ReflectorHooks{}, log_);
   reflector_->start();
@@ -140,6 +148,9 @@ void Enrolment::take(const reconcile::SecretData& hand_over) {
   const auto& notes = hand_over.metadata.annotations;
   ClusterFile next{.claim = std::string(notes.get(names::claimed_by)), .cluster = std::string(notes.get(names::cluster))};
   if (next.claim.empty()) return refuse("it names no claim");
+  const auto number = notes.get(names::identity);
+  if (std::from_chars(number.data(), number.data() + number.size(), next.identity).ec != std::errc() && !number.empty())
+    return refuse("its identity is no number");
   next.meta = !hand_over.data.has(names::kubeconfig_key);
   if (next.meta) {
     next.server = file_.server;
@@ -151,7 +162,8 @@ void Enrolment::take(const reconcile::SecretData& hand_over) {
     next.server = {.address = read->server, .ca = read->ca.text, .tls_server_name = read->tls_server_name, .proxy = read->proxy_url};
     next.token = read->token.text;
   }
-  const bool same = cluster_ && cluster_->claim == next.claim && cluster_->server == next.server && cluster_->cluster == next.cluster;
+  const bool same = cluster_ && cluster_->claim == next.claim && cluster_->server == next.server && cluster_->cluster == next.cluster &&
+                    cluster_->identity == next.identity;
   if (same && agent_ && !agent_->pem().empty()) return;  // its token is used
   if (cluster_ == next) return;
   log_(Level::info, "a cluster is handed over", {{"cluster", next.cluster}, {"server", next.server.address}, {"claim", next.claim}});
@@ -174,7 +186,7 @@ void Enrolment::join() {
   if (!cluster_->token.empty()) connect(std::string(handed), token_kubeconfig(cluster_->server, cluster_->token));
   if (!agent_) {
     agent_ = std::make_unique<Certificate>(
-        env_, identity_, agent_certificate_options(file_.host_uid, options_.life), [this] { return ask_for_agent(); },
+        env_, identity_, agent_certificate_options(file_.host_uid, cluster_->identity, options_.life), [this] { return ask_for_agent(); },
         [this] { agent_certificate(); }, log_);
     if (const auto loaded = agent_->load(); !loaded)
       log_(Level::error, "the certificate can't be read", {{"error", loaded.error().message}});

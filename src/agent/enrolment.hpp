@@ -9,6 +9,7 @@
 #pragma once
 #include <memory>
 
+#include "apis/v1alpha1/enrolment.hpp"
 #include "reconcile/cache/reflector.hpp"
 #include "reconcile/kube/secret.hpp"
 #include "src/agent/certificate.hpp"
@@ -23,13 +24,14 @@ struct Worker {
   std::function<std::chrono::nanoseconds()> silence;  // since the last word of that cluster; 0: it talks
 };
 
-CertificateOptions host_certificate_options(const std::string& uid, std::chrono::seconds life);   // certificate 1
-CertificateOptions agent_certificate_options(const std::string& uid, std::chrono::seconds life);  // certificate 2
+// `identity`: the number of its enrolment, as it was told; 0: none.
+CertificateOptions host_certificate_options(const std::string& uid, std::int64_t identity, std::chrono::seconds life);   // certificate 1
+CertificateOptions agent_certificate_options(const std::string& uid, std::int64_t identity, std::chrono::seconds life);  // certificate 2
 
 class Enrolment {
  public:
   struct Options {
-    std::chrono::seconds life{std::chrono::hours(24 * 30)};  // of certificates, as they are asked for
+    std::chrono::seconds life{v1alpha1::enrolment::usual_life};  // of certificates, as they are asked for
   };
   // `file`: what is on the disk. `enrolled`: certificate 1 is there.
   Enrolment(reconcile::Env& env, Identity& identity, EnrolmentFile file, Options options, Worker worker, std::function<void()> enrolled,

@@ -21,6 +21,7 @@
 #include "reconcile/kube/certificates.hpp"
 #include "reconcile/kube/core.hpp"
 #include "reconcile/kube/credentials.hpp"
+#include "reconcile/kube/openssl.hpp"
 #include "reconcile/kube/rbac.hpp"
 #include "reconcile/kube/url.hpp"
 #include "reconcile/kube/workloads.hpp"
@@ -93,7 +94,24 @@ class Front final : public SimServer {
     const auto& pem = credentials_.client_certificate.text;
     const auto facts = cluster::read_certificates(pem.substr(0, pem.find("-----BEGIN PRIVATE")));
     if (!facts || world_.wall() >= facts->front().not_after) return std::nullopt;
-    return Who{facts->front().common_name, {facts->front().organization}};
+    return Who{facts->front().common_name, organizations(pem)};
+  }
+  static std::vector<std::string> organizations(const std::string& pem) {
+    const auto certificate = reconcile::openssl::read_certificate(pem);
+    const auto* subject = X509_get_subject_name(certificate.get());
+    std::vector<std::string> out;
+    for (int at = -1; (at = X509_NAME_get_index_by_NID(subject, NID_organizationName, at)) >= 0;)
+      out.push_back(reconcile::openssl::text_of(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at))));
+    return out;
+  }
+  template <class T>
+  bool is_bound(const Who& who, const std::string& name_space, std::string_view uid) const {
+    const auto text = api_.get(resource_of<T>, name_space, names::role(uid));
+    if (!text) return false;
+    const json subject = json::parse(*text)["subjects"][0];
+    if (subject["kind"] == "User") return subject["name"] == who.name;
+    const std::string group = subject["name"];
+    return std::find(who.groups.begin(), who.groups.end(), group) != who.groups.end();
   }
   // As the roles say: manifests/rbac/agent.yaml, and those that the operator makes.
   bool may(const Who& who, const Call& c) const {
@@ -104,10 +122,9 @@ class Front final : public SimServer {
     const bool agent = who.groups[0] == names::agents_group;
     if (plural == "secrets")
       return reconcile::is_read(c.verb) && c.query.find(names::hand_over_secret(uid)) != std::string::npos &&
-             api_.get(resource_of<reconcile::RoleBinding>, c.name_space, names::role(uid)).has_value();
+             is_bound<reconcile::RoleBinding>(who, c.name_space, uid);
     if (plural == "hostassignments" && reconcile::is_read(c.verb))
-      return c.query.find(uid) != std::string::npos &&
-             api_.get(resource_of<reconcile::ClusterRoleBinding>, {}, names::role(uid)).has_value();
+      return c.query.find(uid) != std::string::npos && is_bound<reconcile::ClusterRoleBinding>(who, {}, uid);
     return agent && (plural == "leases" || (plural == "hostassignments" && c.subresource == "status"));
   }
 
@@ -207,6 +224,8 @@ struct Rig : Machine, enrolment::testing::Objects {
     create<reconcile::Secret>(meta, "default", {{"metadata", {{"name", "kc"}}}, {"data", {{"value", reconcile::to_base64(kubeconfig)}}}});
     create<v1alpha1::Host>(meta, "default", {{"metadata", {{"name", "h1"}}}, {"spec", {{"address", "10.0.0.1"}}}});
     uid = object<v1alpha1::Host>(meta, "default", "h1")["metadata"]["uid"];
+    for (auto* server : {&meta, &business})
+      create<reconcile::AdmissionPolicyBinding>(*server, "", {{"metadata", {{"name", names::isolation}}}});
     start_operator();
   }
   void start_operator(reconcile::SimFaults faults = {}) { op = std::make_unique<Operator>(world, meta, business, kubeconfig, faults); }
@@ -219,7 +238,9 @@ struct Rig : Machine, enrolment::testing::Objects {
       return s.contains("data") && s["metadata"]["annotations"].value(std::string(names::published), "") == "true" &&
              s["metadata"]["annotations"][names::wanted] == id;
     }));
-    return plain(object<reconcile::Secret>(meta, "default", names::token_secret(uid))["data"]["token"]);
+    const auto copy = object<reconcile::Secret>(meta, "default", names::token_secret(uid));
+    number = knows_numbers ? std::stoll(copy["metadata"]["annotations"][names::identity].get<std::string>()) : 0;
+    return plain(copy["data"]["token"]);
   }
   void bring(const std::string& token) {  // as endstate-agent --enrol does
     const auto h = host();
@@ -229,6 +250,7 @@ struct Rig : Machine, enrolment::testing::Objects {
                                       .name_space = "default",
                                       .host = "h1",
                                       .token = token,
+                                      .identity = number,
                                       .server = {.address = "https://meta:6443", .ca = {}, .tls_server_name = {}, .proxy = {}}}));
   }
   void claim(const std::string& cluster) {
@@ -312,6 +334,8 @@ struct Rig : Machine, enrolment::testing::Objects {
   SimApi meta, business;
   HostEnv::Fronts fronts;
   std::string kubeconfig, uid;
+  std::int64_t number = 0;    // of the enrolment that `wish` was for
+  bool knows_numbers = true;  // false: the host's agent is of before
   std::chrono::seconds life = std::chrono::hours(24 * 30);
   reconcile::MonoTime next_sign{};
   std::unique_ptr<Operator> op;
@@ -327,6 +351,7 @@ struct Rig : Machine, enrolment::testing::Objects {
 
 TEST_CASE("a host enrols, is claimed, works, is released, and is claimed by another cluster", "[enrolment]") {
   Rig r;
+  r.knows_numbers = GENERATE(true, false);  // an agent of before works with this operator
   r.bring(r.wish("w1"));
   r.start();
   REQUIRE(r.until([&] { return r.enrolment->is_enrolled(); }));
@@ -391,7 +416,9 @@ TEST_CASE("certificates are renewed at two thirds of their life, with another ke
   CHECK(pem("agent.pem") == agent);
   REQUIRE(r.until([&] { return pem("host.pem") != host && pem("agent.pem") != agent; }, 15min));
   REQUIRE_FALSE(r.until([&] { return false; }, 6h));  // three lives
-  CHECK(check_certificate(pem("host.pem"), pem("host.pem"), names::user(r.uid), "endstate:hosts").value().to > r.world.wall());
+  CHECK(check_certificate(pem("host.pem"), pem("host.pem"), names::user(r.uid), {"endstate:hosts", names::identity_group(r.uid, 1)})
+            .value()
+            .to > r.world.wall());
   r.patch<v1alpha1::HostAssignment>(r.business, "", r.uid, {{"spec", {{"revision", "r2"}}}});
   CHECK(r.until([&] {
     return r.object<v1alpha1::HostAssignment>(r.business, "", r.uid).value("/status/observedRevision"_json_pointer, "") == "r2";
@@ -409,6 +436,26 @@ TEST_CASE("a host whose disk was lost enrols again, and is what it was", "[enrol
   r.patch<v1alpha1::HostAssignment>(r.business, "", r.uid, {{"spec", {{"revision", "r2"}}}});
   r.bring(r.wish("w2"));
   r.start();
+  CHECK(r.until([&] {
+    return r.object<v1alpha1::HostAssignment>(r.business, "", r.uid).value("/status/observedRevision"_json_pointer, "") == "r2";
+  }));
+}
+
+TEST_CASE("a host in service that enrols anew loses nothing but its old keys", "[enrolment]") {
+  Rig r;
+  r.knows_numbers = GENERATE(true, false);
+  r.bring(r.wish("w1"));
+  r.start();
+  r.claim("far");
+  REQUIRE(r.until([&] { return r.reports("far"); }));
+  const auto pem = [&](const char* name) { return get(r.at(std::string("/var/lib/endstate/identity/") + name)); };
+  const auto agent = pem("agent.pem");
+  r.knows_numbers = true;
+  r.kill();  // endstate-agent --enrol keeps what it is in its cluster
+  r.bring(r.wish("w2"));
+  r.start();
+  REQUIRE(r.until([&] { return !pem("agent.pem").empty() && pem("agent.pem") != agent; }));
+  r.patch<v1alpha1::HostAssignment>(r.business, "", r.uid, {{"spec", {{"revision", "r2"}}}});
   CHECK(r.until([&] {
     return r.object<v1alpha1::HostAssignment>(r.business, "", r.uid).value("/status/observedRevision"_json_pointer, "") == "r2";
   }));
@@ -478,17 +525,19 @@ TEST_CASE("keys and certificates of a host", "[enrolment]") {
   const auto key = make_key().value(), other = make_key().value();
   CHECK(fingerprint(key).value().size() == 16);
   CHECK(fingerprint(key).value() != fingerprint(other).value());
-  const auto request = make_request(key, "endstate:host:u", "endstate:hosts").value();
+  const auto request = make_request(key, "endstate:host:u", {"endstate:hosts", "endstate:host:u:1"}).value();
   const auto now = reconcile::parse_rfc3339("2026-01-01T00:00:00Z").value();
   const auto certificate = plain(sign(reconcile::to_base64(request), now, 1h));
-  const auto valid = check_certificate(certificate, key, "endstate:host:u", "endstate:hosts");
+  const auto valid = check_certificate(certificate, key, "endstate:host:u", {"endstate:host:u:1", "endstate:hosts"});
   REQUIRE(valid);
   CHECK((valid->from == now && valid->to == now + 1h));
-  CHECK_FALSE(check_certificate(certificate, other, "endstate:host:u", "endstate:hosts"));
-  CHECK_FALSE(check_certificate(certificate, key, "endstate:host:v", "endstate:hosts"));
-  CHECK_FALSE(check_certificate(certificate, key, "endstate:host:u", "endstate:agents"));
-  CHECK_FALSE(check_certificate("", key, "endstate:host:u", "endstate:hosts"));
-  CHECK_FALSE(make_request("nonsense", "a", "b"));
+  CHECK_FALSE(check_certificate(certificate, other, "endstate:host:u", {"endstate:hosts", "endstate:host:u:1"}));
+  CHECK_FALSE(check_certificate(certificate, key, "endstate:host:v", {"endstate:hosts", "endstate:host:u:1"}));
+  CHECK_FALSE(check_certificate(certificate, key, "endstate:host:u", {"endstate:agents", "endstate:host:u:1"}));
+  CHECK_FALSE(check_certificate(certificate, key, "endstate:host:u", {"endstate:hosts"}));
+  CHECK_FALSE(check_certificate(certificate, key, "endstate:host:u", {"endstate:hosts", "endstate:host:u:2"}));
+  CHECK_FALSE(check_certificate("", key, "endstate:host:u", {"endstate:hosts"}));
+  CHECK_FALSE(make_request("nonsense", "a", {"b"}));
 }
 
 }  // namespace endstate::agent::testing

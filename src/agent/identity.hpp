@@ -33,6 +33,7 @@ consteval auto describe(const Server*) {
 // What `kubectl endstate enrol` prints.
 struct EnrolmentFile {
   std::string host_uid, name_space, host, token;
+  std::int64_t identity = 0;
   Server server;
   friend bool operator==(const EnrolmentFile&, const EnrolmentFile&) = default;
 };
@@ -42,12 +43,14 @@ consteval auto describe(const EnrolmentFile*) {
                            reconcile::field<&S::name_space>("namespace", "Its namespace.", {.required = true}),
                            reconcile::field<&S::host>("host", "Its name."),
                            reconcile::field<&S::token>("token", "A one-time token; gone once it was used."),
+                           reconcile::field<&S::identity>("identity", "The number of this enrolment; absent: by a version that had none."),
                            reconcile::field<&S::server>("server", "The meta cluster.", {.required = true}));
 }
 
 struct ClusterFile {
   std::string claim, cluster, token;  // claim: uid of the Machine
   bool meta = false;                  // it is the meta cluster itself
+  std::int64_t identity = 0;
   Server server;
   friend bool operator==(const ClusterFile&, const ClusterFile&) = default;
 };
@@ -57,6 +60,7 @@ consteval auto describe(const ClusterFile*) {
                            reconcile::field<&S::cluster>("cluster", "Its namespace and name."),
                            reconcile::field<&S::token>("token", "A one-time token; gone once it was used."),
                            reconcile::field<&S::meta>("meta", "It is the meta cluster."),
+                           reconcile::field<&S::identity>("identity", "The number of the enrolment that it was handed over to."),
                            reconcile::field<&S::server>("server", "The API server.", {.required = true}));
 }
 

@@ -11,7 +11,7 @@ struct CommandLine {
   std::string kubeconfig, context;  // an empty kubeconfig: the host enrols (enrolment.hpp)
   std::string enrol;                // a file that `kubectl endstate enrol` has printed, or "-": enrol now, then end
   std::chrono::seconds enrol_timeout{300};
-  std::chrono::seconds certificate_life{std::chrono::hours(24 * 30)};
+  std::chrono::seconds certificate_life{std::chrono::hours(24 * 7)};
   AgentOptions agent;
   EngineSettings engine;
   std::string root = "/";

@@ -19,7 +19,7 @@ int run_enrol(const Session& s, const EnrolArgs& args, const reconcile::Credenti
   const auto host = s.client.get<v1alpha1::Host>(s.name_space, args.host);
   if (!host) return s.fail(host.error());
   // What can't be used is said before there is a token.
-  if (const auto usable = enrolment_text(**host, "-", args, credentials, secrets->ca_pem); !usable)
+  if (const auto usable = enrolment_text(**host, {.text = "-"}, args, credentials, secrets->ca_pem); !usable)
     return s.fail(usable.error().message, exit_code::usage);
 
   const auto wish = reconcile::format_rfc3339_micro(s.client.now());
