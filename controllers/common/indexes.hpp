@@ -3,6 +3,7 @@
 #include <string>
 
 #include "apis/v1alpha1/cluster.hpp"
+#include "apis/v1alpha1/enrolment.hpp"
 #include "apis/v1alpha1/machine.hpp"
 #include "apis/v1alpha1/machine_set.hpp"
 #include "reconcile/cache/view.hpp"
@@ -94,9 +95,16 @@ inline std::vector<reconcile::Ref<v1alpha1::Host>> hosts_named(const reconcile::
 // Value: its name, which is also its Node's. Of all namespaces: who comes from a business cluster asks may_speak_of.
 inline constexpr reconcile::Index hosts_by_name =
     reconcile::index<v1alpha1::Host>("name", [](const v1alpha1::Host& h, auto& emit) { emit(h.metadata.name.view()); });
+// A host that somebody enrols (condition Enrolled) has an agent that can come only once it has; one that nobody enrols has its credentials
+// by hand (docs/agent.md).
+inline bool has_agent(const v1alpha1::Host& h) {
+  const auto* enrolled = reconcile::find_condition(h.status.conditions, v1alpha1::condition::enrolled);
+  return !enrolled || enrolled->status == reconcile::ConditionStatus::true_;
+}
 // What can be claimed as far as the Host itself says; that no HostAssignment is left behind is for the claimer to look at.
 inline bool claimable(const v1alpha1::Host& h) {
-  return !h.spec.consumer_ref && !h.spec.maintenance && !h.metadata.deleting() && h.status.phase == v1alpha1::HostPhase::ready;
+  return !h.spec.consumer_ref && !h.spec.maintenance && !h.metadata.deleting() && h.status.phase == v1alpha1::HostPhase::ready &&
+         has_agent(h);
 }
 // Value: namespace of a claimable host.
 inline constexpr reconcile::Index hosts_free = reconcile::index<v1alpha1::Host>("free", [](const v1alpha1::Host& h, auto& emit) {

@@ -117,6 +117,7 @@ void read_node(const reconcile::Snapshot& s, const api::Machine& machine, const 
   in.seen = s.view.sight(in.connection).seen && s.view.synced<reconcile::Node>(in.connection);
   if (machine.status.host_ref) in.host_ref = machine.status.host_ref->uid;
   if (machine.status.node_ref) in.node_ref = machine.status.node_ref->uid;
+  in.adopted = machine.metadata.annotations.get(api::annotation::adopt_node);
   in.node = s.view.get<reconcile::Node>(in.connection, {}, name);
   in.name_shared = s.view.by_index<api::HostAssignment>(in.connection, assignments_by_node, name).size() > 1;
   in.address_owner = owner_of_address(s.view, in.connection, cluster, *in.host, name);
@@ -217,11 +218,13 @@ void assignment_changed(const View& view, std::string_view connection, const voi
     if (is_managed(*host)) enqueue(host->metadata.key());
 }
 
-// Which Host and which Node it has, as its status says.
+// Which Host and which Node it has.
 void machine_changed(const View& view, std::string_view, const void* before, const void* after, const Enqueue& enqueue) {
   const auto* a = as<api::Machine>(before);
   const auto* b = as<api::Machine>(after);
-  if (!b || (a && a->status.host_ref == b->status.host_ref && a->status.node_ref == b->status.node_ref) || !b->status.host_ref) return;
+  if (!b || !b->status.host_ref) return;
+  const auto adopted = [](const api::Machine& m) { return m.metadata.annotations.get(api::annotation::adopt_node); };
+  if (a && a->status.host_ref == b->status.host_ref && a->status.node_ref == b->status.node_ref && adopted(*a) == adopted(*b)) return;
   const Key key{b->metadata.name_space, b->status.host_ref->name};
   if (const auto host = view.get<api::Host>("", key.name_space, key.name); host && is_managed(*host)) enqueue(key);
 }

@@ -527,6 +527,82 @@ TEST_CASE("no agent is let into a cluster that doesn't keep agents apart; who is
   CHECK(r.until([&] { return r.said(server, "renewal") == "Approved"; }));
 }
 
+TEST_CASE("a kubelet gets the certificate of a Node by what endstate has recorded, not by what stands on the Node", "[enrolment]") {
+  Rig r;
+  r.enrol();
+  r.claim("far");
+  int asked = 0;
+  const auto ask = [&](const std::string& user, std::string_view signer, const std::string& names_ = {}) {
+    const std::string name = "k" + std::to_string(++asked);
+    json groups = json::array({names::identity_group(r.uid, 1)});
+    r.create<reconcile::CertificateSigningRequest>(
+        r.business, "",
+        {{"metadata", {{"name", name}}},
+         {"spec",
+          {{"request", enrolment::testing::request("system:node:h1", {"system:nodes"}, names_)},
+           {"signerName", signer},
+           {"username", user},
+           {"groups", groups},
+           {"usages", {"digital signature", signer == names::kubelet_serving_signer ? "server auth" : "client auth"}}}}});
+    return name;
+  };
+  const auto client = [&] { return ask(names::user(r.uid), names::kubelet_client_signer); };
+  const auto serving = [&](const std::string& n) { return ask("system:node:h1", names::kubelet_serving_signer, n); };
+  const auto waits = [&](const std::string& name) {
+    r.world.run_for(20s);
+    return r.said(r.business, name).empty();
+  };
+  const auto approved = [&](const std::string& name) { return r.until([&] { return r.said(r.business, name) == "Approved"; }); };
+  const auto machine = [&](json status) { r.patch<api::Machine>(r.meta, "default", "m-far", {{"status", std::move(status)}}, "status"); };
+  const auto node = [&] {
+    r.create<reconcile::Node>(
+        r.business, "",
+        {{"metadata", {{"name", "h1"}, {"annotations", {{"endstate.dev/machine-uid", r.machine_uid}, {"endstate.dev/adopt", "true"}}}}}});
+    return r.object<reconcile::Node>(r.business, "", "h1")["metadata"]["uid"].get<std::string>();
+  };
+  const auto first = client();
+  CHECK(waits(first));  // the Machine's status doesn't name the Host yet
+  machine({{"phase", "Joining"}, {"hostRef", {{"name", "h1"}, {"uid", r.uid}}}});
+  CHECK(approved(first));
+  const auto uid = node();
+  const auto second = client(), third = serving("DNS:h1,IP:10.0.0.1");
+  CHECK(waits(second));  // a Node is there, and nobody has said that it is this Machine's
+  CHECK(waits(third));
+  SECTION("in service") {
+    machine({{"phase", "Running"}, {"hostRef", {{"name", "h1"}, {"uid", r.uid}}}, {"nodeRef", {{"name", "h1"}, {"uid", uid}}}});
+    CHECK(approved(second));
+    CHECK(approved(third));
+  }
+  SECTION("taken over by a person's word") {
+    r.patch<api::Machine>(r.meta, "default", "m-far", {{"metadata", {{"annotations", {{api::annotation::adopt_node, uid}}}}}});
+    CHECK(approved(second));
+  }
+  SECTION("another's") {
+    machine({{"phase", "Running"}, {"hostRef", {{"name", "h1"}, {"uid", r.uid}}}, {"nodeRef", {{"name", "h1"}, {"uid", "gone"}}}});
+    CHECK(waits(second));
+    REQUIRE(r.business.request({.verb = Verb::remove, .resource = &resource_of<reconcile::Node>, .name = "h1"}));
+    CHECK(approved(second));
+  }
+  SECTION("a name that two hosts have is nobody's") {
+    machine({{"phase", "Running"}, {"hostRef", {{"name", "h1"}, {"uid", r.uid}}}, {"nodeRef", {{"name", "h1"}, {"uid", uid}}}});
+    REQUIRE(approved(second));
+    r.create<api::HostAssignment>(
+        r.business, "", {{"metadata", {{"name", "twin"}}}, {"spec", {{"state", "Active"}, {"machineUID", "any"}, {"nodeName", "h1"}}}});
+    CHECK(waits(client()));
+  }
+  SECTION("an address that is another Node's") {
+    machine({{"phase", "Running"}, {"hostRef", {{"name", "h1"}, {"uid", r.uid}}}, {"nodeRef", {{"name", "h1"}, {"uid", uid}}}});
+    r.create<reconcile::Node>(
+        r.business, "", {{"metadata", {{"name", "n2"}}}, {"status", {{"addresses", {{{"type", "InternalIP"}, {"address", "10.0.0.1"}}}}}}});
+    r.patch<reconcile::Node>(r.business, "", "n2", {{"status", {{"addresses", {{{"type", "InternalIP"}, {"address", "10.0.0.1"}}}}}}},
+                             "status");
+    r.world.run_for(2s);
+    const auto stolen = serving("DNS:h1,IP:10.0.0.1"), named = serving("DNS:h1");
+    CHECK(r.until([&] { return r.said(r.business, stolen) == "Denied"; }));
+    CHECK(approved(named));
+  }
+}
+
 TEST_CASE("a claim by a Machine of another namespace leads nowhere", "[enrolment]") {
   Rig r;
   r.enrol();

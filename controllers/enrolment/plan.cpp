@@ -96,7 +96,7 @@ class Planner {
     if (!(in_.host_ref == host_.metadata.uid)) return "its Machine's status doesn't name this Host yet";
     const std::string node = "Node " + in_.assignment->spec.node_name.str();
     if (in_.name_shared) return node + " is another host's too: two active HostAssignments have that name";
-    if (in_.node && !(in_.node->metadata.uid == in_.node_ref))
+    if (in_.node && !(in_.node->metadata.uid == in_.node_ref) && !(in_.node->metadata.uid == in_.adopted))
       return node + " is there, and is not known to be this Machine's: " +
              (in_.node_ref.empty() ? "it is once the Machine is in service, else delete the Node"
                                    : "its uid is not that of status.nodeRef");

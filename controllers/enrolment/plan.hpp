@@ -53,8 +53,9 @@ struct Input {
   Ref<reconcile::ClusterRoleBinding> cluster_binding;
   Isolation isolation{};
   std::string isolation_trouble;
-  // For its Node. `host_ref`, `node_ref`: what the Machine's status says; empty: nothing.
-  Text host_ref, node_ref;
+  // For its Node. `host_ref`, `node_ref`: what the Machine's status says; `adopted`: which Node it takes over by a person's word; empty:
+  // none.
+  Text host_ref, node_ref, adopted;
   Ref<reconcile::Node> node;  // named as the assignment says
   bool name_shared = false;   // another Active assignment has that name too
   bool seen = false;          // the cluster is seen now

@@ -248,6 +248,8 @@ void MachineLoop::choose_host(const Snapshot& s, Input& in) const {
       in.no_candidate = "Host " + pinned.str() + " does not exist: create it";
     else if (host->spec.consumer_ref)
       in.no_candidate = "Host " + pinned.str() + " is " + host->spec.consumer_ref->name.str() + "'s";
+    else if (!has_agent(*host))
+      in.no_candidate = "Host " + pinned.str() + " has no certificate, so no agent of it can come: kubectl endstate enrol " + pinned.str();
     else if (!claimable(*host))
       in.no_candidate = "Host " + pinned.str() + " is not Ready, or in maintenance";
     else if (left_behind(s, in, *host))

@@ -180,6 +180,7 @@ void Pass::put_assignment(api::HostAssignment a, std::uint8_t stage, std::string
   a.metadata.annotations.set(api::annotation::machine, key());
   a.metadata.annotations.erase(api::prefetch::annotation);  // what is ordered is fetched anyway
   a.spec.machine_uid = machine.metadata.uid;
+  if (const auto& host = in.host ? in.host : in.candidate; host) a.spec.identity = host->status.identity;  // who may report
   const Kind& kind = kind_of<api::HostAssignment>;
   Action action{.verb = assignment ? Verb::update : Verb::create,
                 .kind = &kind,

@@ -55,7 +55,7 @@ story_rights() {
     done
   done
   check "certificate 1 reads its Host" as_host h1 host.pem get host h1
-  check "certificate 1 reads its hand-over" as_host h1 host.pem get secret "endstate-host-$uid"
+  check "certificate 1 reads its hand-over" as_host h1 host.pem get secret "endstate-host-$uid" -n endstate-system
   refuses "certificate 1 reports nothing" "forbidden" as_host h1 host.pem patch hostassignment "$uid" --subresource=status --type=merge -p '{"status":{"observedRevision":"x"}}'
   check "certificate 2 reads its orders" as_host h1 agent.pem get hostassignment "$uid"
   refuses "certificate 2 may not change its orders" "forbidden" as_host h1 agent.pem patch hostassignment "$uid" --type=merge -p '{"spec":{"state":"Released"}}'
@@ -65,7 +65,7 @@ story_rights() {
 # ask NAME SUBJECT SIGNER USAGE: with certificate 2 of h1.
 ask() {
   openssl req -new -nodes -newkey ec -pkeyopt ec_paramgen_curve:P-256 -keyout /dev/null -subj "$2" 2>/dev/null >"$RUN_DIR/request.pem"
-  printf '{"apiVersion":"certificates.k8s.io/v1","kind":"CertificateSigningRequest","metadata":{"name":"%s"},"spec":{"request":"%s","signerName":"%s","usages":["digital signature","%s"]}}' \
+  printf '{"apiVersion":"certificates.k8s.io/v1","kind":"CertificateSigningRequest","metadata":{"name":"%s"},"spec":{"request":"%s","signerName":"%s","expirationSeconds":604800,"usages":["digital signature","%s"]}}' \
     "$1" "$(base64 -w 0 "$RUN_DIR/request.pem")" "$3" "$4" | as_host h1 agent.pem create -f -
 }
 request_is() { [[ $(kubectl_admin get csr "$1" -o jsonpath='{.status.conditions[*].type}') == "$2" ]]; }
@@ -73,8 +73,9 @@ denied() { ask "$@" >/dev/null && until_true 10 request_is "$1" Denied; }
 
 # What a host that was taken over could ask for.
 story_requests() {
-  local client=kubernetes.io/kube-apiserver-client
-  ask own "/O=endstate:agents/CN=endstate:host:$1" $client "client auth" >/dev/null
+  local client=kubernetes.io/kube-apiserver-client number
+  number=$(kubectl_admin get host h1 -o jsonpath='{.status.identity}')
+  ask own "/O=endstate:agents/O=endstate:host:$1:$number/CN=endstate:host:$1" $client "client auth" >/dev/null
   check "its own certificate again is approved" until_true 10 request_is own Approved
   check "another host's is denied" denied other "/O=endstate:agents/CN=endstate:host:00000000-0000-0000-0000-000000000000" $client "client auth"
   check "an administrator's is denied" denied admin "/O=cluster-admins/CN=endstate:host:$1" $client "client auth"

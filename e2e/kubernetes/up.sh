@@ -35,6 +35,8 @@ start_apiserver() {
   # Inflight limits: 2,000 simulated hosts write ~500 times a second from two identities; Priority and Fairness stays on (it is what production
   # has), but with ten times the default seats it queues nobody here.
   # --audit-log-mode=blocking (the default, said because it matters): batches are dropped when they overflow, and then the counts would lie.
+  # --enable-admission-plugins: as kubeadm has it; the others that production has are on by default. Without NodeRestriction no test would see what a
+  # kubelet may not do.
   # --shutdown-watch-termination-grace-period: without it the server waits up to a minute for its clients' watches to end by themselves.
   # --endpoint-reconciler-type=none: where no pods are, nothing reaches this server by the `kubernetes` Service, and loopback is no valid endpoint for it.
   local -a endpoint=(--advertise-address=127.0.0.1 --endpoint-reconciler-type=none)
@@ -44,7 +46,7 @@ start_apiserver() {
     --bind-address=127.0.0.1 "${endpoint[@]}" --secure-port=$((PORT_BASE + 443)) \
     --tls-cert-file="$PKI/serving.crt" --tls-private-key-file="$PKI/serving.key" --client-ca-file="$PKI/ca.crt" --cert-dir="$RUN_DIR/pki" \
     --service-account-issuer="$server" --service-account-key-file="$PKI/service-account.pub" --service-account-signing-key-file="$PKI/service-account.key" \
-    --authorization-mode=Node,RBAC --enable-bootstrap-token-auth=true --service-cluster-ip-range=10.96.0.0/16 --allow-privileged=true \
+    --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction --enable-bootstrap-token-auth=true --service-cluster-ip-range=10.96.0.0/16 --allow-privileged=true \
     --kubelet-client-certificate="$PKI/admin.crt" --kubelet-client-key="$PKI/admin.key" --kubelet-preferred-address-types=InternalIP \
     --max-requests-inflight=4000 --max-mutating-requests-inflight=2000 --shutdown-watch-termination-grace-period=1s \
     --audit-policy-file="${AUDIT_POLICY:-$ROOT/e2e/kubernetes/audit-policy.yaml}" --audit-log-path="$RUN_DIR/audit.log" --audit-log-mode=blocking \

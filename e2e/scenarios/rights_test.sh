@@ -33,14 +33,17 @@ may $operator list volumeattachments.storage.k8s.io
 may $operator delete nodes
 may $operator update leases.coordination.k8s.io -n endstate-system
 may $operator create events.events.k8s.io -n default
-may $operator get secrets -n default
-may $operator create secrets -n default # of enrolment; a policy bounds them
+may $operator get secrets -n default # by their names: kubeconfigs, tokens of metric sources
+may $operator create secrets -n default # copies of tokens; a policy bounds them
+may $operator watch secrets -n endstate-system
+for verb in list watch patch update; do may_not $operator $verb secrets -n default; done
+may_not $operator list secrets -n kube-system
 # Hosted control planes are for who asks for them.
 secret_as_operator() { # NAME [TYPE]: dry, so that nothing is left
   printf 'apiVersion: v1\nkind: Secret\nmetadata: {name: %s, namespace: default, annotations: {kubernetes.io/service-account.name: default}}\ntype: %s\n' "$1" "${2:-Opaque}" |
     kubectl_admin --as="$operator" --as-group=system:serviceaccounts --as-group=system:authenticated create --dry-run=server -f -
 }
-hosted_rights=("patch deployments.apps" "create statefulsets.apps" "list services" "create poddisruptionbudgets.policy" "create networkpolicies.networking.k8s.io"
+hosted_rights=("list secrets" "patch secrets" "patch deployments.apps" "create statefulsets.apps" "list services" "create poddisruptionbudgets.policy" "create networkpolicies.networking.k8s.io"
   "create persistentvolumeclaims" "list jobs.batch" "patch pods" "get pods --subresource=log")
 for what in "${hosted_rights[@]}"; do
   # shellcheck disable=SC2086 # two words
@@ -74,8 +77,13 @@ may_not $operator delete clusters.endstate.dev -n default
 may_not $operator patch hostassignments.endstate.dev --subresource=status
 may_not $operator create changebudgets.endstate.dev
 may $operator create clusterroles.rbac.authorization.k8s.io # of hosts only: see below
-may_not $operator patch clusterroles.rbac.authorization.k8s.io
+may $operator patch clusterroles.rbac.authorization.k8s.io # the same: those of hosts, put right when they are another claim's
+may_not $operator delete clusterroles.rbac.authorization.k8s.io
 may_not $operator delete rolebindings.rbac.authorization.k8s.io -n default
+may $operator delete rolebindings.rbac.authorization.k8s.io -n endstate-system
+may_not $operator list rolebindings.rbac.authorization.k8s.io -n default
+may $operator get validatingadmissionpolicybindings.admissionregistration.k8s.io/agents.endstate.dev
+may_not $operator list validatingadmissionpolicybindings.admissionregistration.k8s.io
 may $operator patch certificatesigningrequests.certificates.k8s.io --subresource=approval
 may_not $operator patch certificatesigningrequests.certificates.k8s.io --subresource=status
 may_not $operator approve signers.certificates.k8s.io/kubernetes.io/legacy-unknown
@@ -84,13 +92,23 @@ host_role() { # NAME RESOURCE VERB RESOURCE-NAME
   printf '{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRole","metadata":{"name":"%s"},"rules":[{"apiGroups":["endstate.dev"],"resources":["%s"],"verbs":["%s"],"resourceNames":["%s"]}]}' "$@" | as_operator create -f -
 }
 host_binding() { # NAME ROLE USER
-  printf '{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRoleBinding","metadata":{"name":"%s"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"%s"},"subjects":[{"kind":"User","apiGroup":"rbac.authorization.k8s.io","name":"%s"}]}' "$@" | as_operator create -f -
+  printf '{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRoleBinding","metadata":{"name":"%s"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"%s"},"subjects":[{"kind":"%s","apiGroup":"rbac.authorization.k8s.io","name":"%s"}]}' "$1" "$2" "${4:-User}" "$3" | as_operator create -f -
+}
+host_role_in() { # NAMESPACE NAME SECRET
+  printf '{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"Role","metadata":{"name":"%s","namespace":"%s"},"rules":[{"apiGroups":[""],"resources":["secrets"],"verbs":["get","list","watch"],"resourceNames":["%s"]}]}' "$2" "$1" "$3" | as_operator create -f -
 }
 check "the operator lets a host read what is its own" host_role endstate:host:u9 hostassignments get u9
 check "and binds it to that host" host_binding endstate:host:u9 endstate:host:u9 endstate:host:u9
 refuses "the operator makes another role" "roles of hosts only" host_role reader hostassignments get u9
 refuses "the operator lets a host write" "single objects only" host_role endstate:host:u8 hostassignments patch u8
+check "the operator makes roles for what it is handed" host_role_in endstate-system endstate:host:u9 endstate-host-u9
+check "and binds them to an enrolment of that host" host_binding endstate:host:u6 endstate:host:u6 endstate:host:u6:3 Group
+refuses "the operator lets a host read another's" "and its own" host_role endstate:host:u8 hostassignments get u9
+refuses "the operator lets a host read another Secret" "and its own" host_role_in endstate-system endstate:host:u8 endstate-host-u9
 refuses "the operator binds a host's role to somebody else" "to that host only" host_binding endstate:host:u8 endstate:host:u9 jane
+refuses "the operator binds a host's role to another host's enrolment" "to that host only" host_binding endstate:host:u8 endstate:host:u8 endstate:host:u9:1 Group
+refuses "the operator binds a host's role to all agents" "to that host only" host_binding endstate:host:u8 endstate:host:u8 endstate:agents Group
+refuses "the operator deletes another role" "roles of hosts only" as_operator delete role endstate-agents -n endstate-system
 refuses "the operator gives a host what it doesn't have" "attempting to grant" as_operator create clusterrolebinding endstate:host:u7 --clusterrole=cluster-admin --user=endstate:host:u7
 
 fleet=system:serviceaccount:endstate-system:endstate-fleet
@@ -125,6 +143,15 @@ check "an agent watches its own assignment" as_agent get hostassignments.endstat
 refuses "an agent reads another's assignment" "forbidden" as_agent get hostassignments.endstate.dev uid-2
 refuses "an agent lists all assignments" "forbidden" as_agent get hostassignments.endstate.dev
 check "an agent reports" put_report uid-1
+# A host that has enrolled anew: who has the old key reports no more.
+kubectl_admin patch hostassignment uid-1 --type=merge -p '{"spec":{"identity":3}}' >/dev/null
+put_report_as() { report_json uid-1 | kubectl_admin --as=endstate:host:uid-1 --as-group=endstate:agents --as-group="$1" --as-group=system:authenticated apply --server-side --subresource=status --field-manager=endstate-agent -f -; }
+refuses "an agent of an earlier enrolment reports" "an enrolment before the last one" put_report_as endstate:host:uid-1:2
+refuses "one of before enrolments were counted reports" "an enrolment before the last one" put_report uid-1
+refuses "one of another host's enrolment reports" "an enrolment before the last one" put_report_as endstate:host:uid-2:3
+check "an agent of the last enrolment reports" put_report_as endstate:host:uid-1:3
+check "and one of an enrolment that the assignment doesn't know yet" put_report_as endstate:host:uid-1:4
+kubectl_admin patch hostassignment uid-1 --type=merge -p '{"spec":{"identity":null}}' >/dev/null
 refuses "an agent reports for another" "its own HostAssignment only" put_report uid-2
 refuses "an agent changes its own orders" "forbidden" as_agent patch hostassignments.endstate.dev uid-1 --type=merge -p '{"spec":{"state":"Released"}}'
 check "an agent lives" put_lease host-uid-1 endstate-system
@@ -173,6 +200,15 @@ may edit-user patch machinesets.endstate.dev --subresource=scale -n default
 may_not edit-user create clusters.endstate.dev -n default
 may admin-user create clusters.endstate.dev -n default
 may_not admin-user create changebudgets.endstate.dev
+for right in join-meta,clusters restore-keys,clusters claim,hosts adopt-node,machines; do may_not admin-user "${right%,*}" "${right#*,}.endstate.dev" -n default; done
+as_editor() { kubectl_admin --as=edit-user "$@"; }
+lone_machine() { printf 'apiVersion: endstate.dev/v1alpha1\nkind: Machine\nmetadata: {name: lone, namespace: default, annotations: {%s}}\nspec: {clusterName: none, packages: []}\n' "$1" | as_editor create -f -; }
+refuses "taking a Node over is a right of its own" "verb adopt-node" lone_machine "endstate.dev/adopt-node: some-uid"
+check "without that word a Machine is made" lone_machine ""
+refuses "nor is it said later" "verb adopt-node" as_editor annotate machine.endstate.dev lone -n default endstate.dev/adopt-node=some-uid
+check "who has the right says it" kubectl_admin annotate machine.endstate.dev lone -n default endstate.dev/adopt-node=some-uid
+check "and what stands can be edited" as_editor annotate machine.endstate.dev lone -n default example.com/note=x
+check "and taken back" as_editor annotate machine.endstate.dev lone -n default endstate.dev/adopt-node-
 may_not admin-user patch guardledgers.endstate.dev -n default
 may_not admin-user patch machines.endstate.dev --subresource=status -n default
 
