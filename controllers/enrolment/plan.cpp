@@ -246,7 +246,7 @@ class Planner {
     tell(false, api::reason::enrolled, "Enrol", "the host has its certificate");
     if (identity_ > 0) return;
     act(host_role(host_, 0, 1));  // an agent of before: what it is handed lies beside its Host
-    act(host_binding(host_, 0, 1));
+    act(host_binding(host_, 0, 2));
   }
   void close(std::string why) {
     act(withdraw_token(*in_.token, {}, 1));
@@ -367,10 +367,9 @@ class Planner {
         is_right(in_.binding ? &in_.binding->metadata : nullptr, identity_, {}))
       return;
     act(host_role(host_, identity_, 3));
-    act(host_binding(host_, identity_, 3));
-    // Last: where they are is watched, so that the caches have reached all four when they have reached these.
-    act(system_role(host_, identity_, 4));
-    act(system_binding(host_, identity_, 4));
+    act(system_role(host_, identity_, 3));
+    act(host_binding(host_, identity_, 4));    // the API server looks into the role: it must be there
+    act(system_binding(host_, identity_, 5));  // what the next pass looks at comes last
   }
   void business_roles() {
     if (in_.unseen || !in_.assignment || in_.machine_uid.empty() || enrolled_since().empty()) return;
@@ -378,12 +377,12 @@ class Planner {
     if (!in_.sees_roles) {  // it may not look there: made when the cluster is handed over, as what it is allowed to do
       if (!makes_hand_over_) return;
       act(business_role(in_, identity_, false, 0));
-      act(business_binding(in_, identity_, false, 0));
+      act(business_binding(in_, identity_, false, 1));
       return;
     }
     if (!is_right(in_.cluster_role ? &in_.cluster_role->metadata : nullptr, identity_, owner)) act(business_role(in_, identity_, true, 3));
     if (!is_right(in_.cluster_binding ? &in_.cluster_binding->metadata : nullptr, identity_, owner))
-      act(business_binding(in_, identity_, true, 3));
+      act(business_binding(in_, identity_, true, 4));
   }
 
   // ---- status ----

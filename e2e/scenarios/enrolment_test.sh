@@ -179,6 +179,6 @@ check "and the host has only its first certificate" until_true 120 forgotten
 role_gone() { ! kubectl_admin get clusterrole "endstate:host:$uid"; }
 check "its role went with its assignment" until_true 60 role_gone
 kubectl_admin delete host.endstate.dev h1 >/dev/null
-nothing_left() { [[ -z $(kubectl_admin get role,rolebinding,secret -n endstate-system -o name | grep "$uid") ]]; }
+nothing_left() { ! kubectl_admin get role,rolebinding,secret -n endstate-system -o name | grep -q "$uid"; }
 check "and nothing of a Host that is gone is left" until_true 20 nothing_left
 finish

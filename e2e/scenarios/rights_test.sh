@@ -100,10 +100,11 @@ host_role_in() { # NAMESPACE NAME SECRET
 check "the operator lets a host read what is its own" host_role endstate:host:u9 hostassignments get u9
 check "and binds it to that host" host_binding endstate:host:u9 endstate:host:u9 endstate:host:u9
 refuses "the operator makes another role" "roles of hosts only" host_role reader hostassignments get u9
-refuses "the operator lets a host write" "single objects only" host_role endstate:host:u8 hostassignments patch u8
+refuses "the operator lets a host write" "single objects only" host_role endstate:host:u5 hostassignments patch u8
 check "the operator makes roles for what it is handed" host_role_in endstate-system endstate:host:u9 endstate-host-u9
+for u in u6 u8; do host_role "endstate:host:$u" hostassignments get "$u" >/dev/null; done
 check "and binds them to an enrolment of that host" host_binding endstate:host:u6 endstate:host:u6 endstate:host:u6:3 Group
-refuses "the operator lets a host read another's" "and its own" host_role endstate:host:u8 hostassignments get u9
+refuses "the operator lets a host read another's" "and its own" host_role endstate:host:u5 hostassignments get u9
 refuses "the operator lets a host read another Secret" "and its own" host_role_in endstate-system endstate:host:u8 endstate-host-u9
 refuses "the operator binds a host's role to somebody else" "to that host only" host_binding endstate:host:u8 endstate:host:u9 jane
 refuses "the operator binds a host's role to another host's enrolment" "to that host only" host_binding endstate:host:u8 endstate:host:u8 endstate:host:u9:1 Group

@@ -33,6 +33,7 @@ tenant() {                                                       # NAMESPACE [RO
   k create namespace "$1" 2>/dev/null || true
   k create serviceaccount person -n "$whose" 2>/dev/null || true
   k create rolebinding "person-of-$whose" -n "$1" --clusterrole="${2:-admin}" --serviceaccount="$whose:person"
+  [[ $whose == "$1" ]] || return 0
   k config view --raw -o json | jq --arg t "$(k create token person -n "$whose" --duration=1h)" --arg n "$1" \
     '.users[0].user = {token: $t} | .contexts[0].context.namespace = $n' >"$work/$whose.kubeconfig"
 }

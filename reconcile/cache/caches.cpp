@@ -66,7 +66,10 @@ void Caches::unreachable(const std::string& cluster, std::optional<MonoTime> sin
   look_at(it->first, *it->second);
 }
 
-bool Caches::watches(std::string_view cluster, const Resource& resource) const { return find_entry(cluster, resource) != nullptr; }
+bool Caches::watches(std::string_view cluster, const Resource& resource, std::string_view name_space) const {
+  const auto* entry = find_entry(cluster, resource);
+  return entry && (name_space.empty() || entry->what.name_space.empty() || entry->what.name_space == name_space);
+}
 
 std::uint64_t Caches::version(std::string_view cluster, const Resource& resource) const {
   const auto* entry = find_entry(cluster, resource);

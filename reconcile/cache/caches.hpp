@@ -84,7 +84,8 @@ class Caches final : public View {
   // sight from then until missed_hold from now, so that the gap is written down before anyone judges by it.
   void missed(WallTime since, std::string why);
 
-  bool watches(std::string_view cluster, const Resource& resource) const;
+  // Of a namespace: whether what is written there will be seen (a kind may be watched in one namespace only).
+  bool watches(std::string_view cluster, const Resource& resource, std::string_view name_space = {}) const;
   // What the cache of that kind has reached, as a number; max() if it isn't watched (there is nothing to wait for).
   std::uint64_t version(std::string_view cluster, const Resource& resource) const;
   // Compares what a GET that was sent at `sent` has answered with the cache. An object can't be newer than a cache that claims to have

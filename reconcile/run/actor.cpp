@@ -479,7 +479,7 @@ class Actor::Pass : public std::enable_shared_from_this<Pass> {
 
   // The object will be read as it is, when all is written: the caches must reach that.
   void look(const std::string& cluster, const Kind& kind, const Key& key) {
-    if (actor_.caches_.watches(cluster, *kind.resource)) looks_.push_back({cluster, &kind, key});
+    if (actor_.caches_.watches(cluster, *kind.resource, key.name_space.view())) looks_.push_back({cluster, &kind, key});
   }
   void read_next() {
     while (!looks_.empty() && reading_.size() < static_cast<std::size_t>(std::max(actor_.options_.writes_per_pass, 1))) {
@@ -535,7 +535,7 @@ class Actor::Pass : public std::enable_shared_from_this<Pass> {
 
   void wait_version(const std::string& cluster, const Kind* kind, const Key& key, std::string_view version) {
     const auto number = version_number(version);
-    if (actor_.caches_.watches(cluster, *kind->resource)) result_.waits.push_back({cluster, kind, key, number, {}});
+    if (actor_.caches_.watches(cluster, *kind->resource, key.name_space.view())) result_.waits.push_back({cluster, kind, key, number, {}});
   }
   void wait_gone(const std::string& cluster, const Kind* kind, const Key& key, Text uid) {
     const auto cached = actor_.caches_.find(cluster, *kind, key.name_space.view(), key.name.view());
