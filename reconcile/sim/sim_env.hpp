@@ -131,7 +131,7 @@ class SimEnv final : public Env {
   std::set<std::string, std::less<>> cut_;
   std::map<std::string, std::vector<std::function<void()>>, std::less<>> frozen_;  // what waits there
   std::map<std::string, std::chrono::nanoseconds, std::less<>> slow_;
-  std::vector<std::weak_ptr<Exchange>> exchanges_;                                 // under way, for disconnect()
+  std::vector<std::weak_ptr<Exchange>> exchanges_;  // under way, for disconnect()
   std::chrono::microseconds wall_offset_{0};
   std::uint64_t calls_ = 0;
 };

@@ -151,7 +151,8 @@ void Enrolment::take(const reconcile::SecretData& hand_over) {
   const auto number = notes.get(names::identity);
   if (std::from_chars(number.data(), number.data() + number.size(), next.identity).ec != std::errc() && !number.empty())
     return refuse("its identity is no number");
-  // Of another enrolment than ours: either it is about to be replaced, or this process is about to begin again with what a person has brought.
+  // Of another enrolment than ours: either it is about to be replaced, or this process is about to begin again with what a person has
+  // brought.
   if (next.identity != file_.identity) return;
   next.meta = !hand_over.data.has(names::kubeconfig_key);
   if (next.meta) {

@@ -9,6 +9,7 @@
 #include "controllers/cluster/blind.hpp"
 #include "controllers/cluster/loop.hpp"
 #include "controllers/cluster/pki_forge.hpp"
+#include "controllers/cluster/plan.hpp"
 #include "controllers/enrolment/loop.hpp"
 #include "controllers/enrolment/pki_token.hpp"
 #include "controllers/guard/disruptive.hpp"
