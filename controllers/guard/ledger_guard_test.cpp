@@ -199,7 +199,7 @@ TEST_CASE("out of sight nothing is granted, nor what was granted before", "[ledg
   SECTION("the meta cluster") { w.cluster(); }
   w.world.run_for(5s);
   CHECK(w.ask(p, {w.request(0)}) == "granted");
-  p.caches.unreachable(cut, p.env.now().mono);
+  for (int probes = 0; probes < 2; ++probes) p.caches.unreachable(cut, p.env.now().mono);
   w.world.run_for(1s);
   CHECK(w.ask(p, {w.request(0)}) == "WaitingForConnection");
   CHECK(w.ask(p, {w.request(1)}) == "WaitingForConnection");
@@ -207,6 +207,7 @@ TEST_CASE("out of sight nothing is granted, nor what was granted before", "[ledg
   forced.forced = true;
   CHECK(w.ask(p, {forced}) == "granted");
   p.caches.unreachable(cut, std::nullopt);
+  w.world.run_for(100s);  // until the caches have what happened meanwhile
   CHECK(w.ask(p, {w.request(1)}) == "granted");
 }
 
