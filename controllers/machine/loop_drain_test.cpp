@@ -94,6 +94,12 @@ TEST_CASE_METHOD(DrainWorld, "whatever refuses an eviction stands at the Machine
   CHECK(has(m("m1")->status.blocked_by->message, c.words));
   CHECK(evictions <= 6);  // each 5 s, never twice at once
   CHECK(evictions >= 3);
+  SECTION("other words take their place") {
+    refuse = [](const std::string&) { return Error{Code::throttled, "the disruption budget web says no now"}; };
+    steps(7);
+    CHECK(has(message("Drained"), "web says no now"));
+    CHECK(has(m("m1")->status.blocked_by->message, "web says no now"));
+  }
   SECTION("it heals") {
     allowed = true;
     CHECK(settle([&] { return !m("m1"); }, 40));

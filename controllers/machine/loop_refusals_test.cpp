@@ -23,8 +23,7 @@ TEST_CASE("what the API server answers to an eviction has its word") {
   for (const Case& c :
        {Case{429, "TooManyRequests", "Cannot evict pod as it would violate the pod's disruption budget.", reason::drain_blocked},
         Case{429, "TooManyRequests", "The disruption budget web is still being processed by the server.", reason::drain_blocked},
-        Case{500, "InternalError",
-             "Internal error occurred: This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
+        Case{500, "", "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
              reason::drain_blocked},
         Case{429, "TooManyRequests", "Too many requests, please try again later.", reason::eviction_refused},
         Case{403, "Forbidden", "pods \\\"web-0\\\" is forbidden: User \\\"endstate\\\" cannot create resource \\\"pods/eviction\\\"",

@@ -174,7 +174,7 @@ bool say_refused(Pass& p, const Left& left, std::string& message) {
   const auto refused = refused_evictions(p);
   const auto& shown = p.machine.status.blocked_by;
   const bool still = shown && shown->kind == "Pod" && std::any_of(left.waiting.begin(), left.waiting.end(), [&](const auto& pod) {
-                       return pod->metadata.name == shown->name;
+                       return pod->metadata.name == shown->name && !pod->metadata.deletion_timestamp;
                      });
   if (refused.first) {
     message += "; " + words_of(refused.first->error);

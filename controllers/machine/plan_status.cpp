@@ -206,13 +206,14 @@ std::chrono::milliseconds settle(const api::MachineStatus& before, const api::Ma
   const auto cause = [](const api::MachineStatus& s) {
     return s.blocked_by ? s.blocked_by->kind.str() + "/" + s.blocked_by->name.str() + "/" + s.blocked_by->reason.str() : std::string();
   };
-  // A refusal of the API server must stand before what it refused is tried again: the plan knows from the status how long ago that was.
+  // The API server's words must stand before what it refused is tried again: until the next answer the plan knows them from there only.
   const auto is_word = [](const api::MachineStatus& s) {
     const std::string_view why = s.blocked_by ? s.blocked_by->reason.view() : std::string_view();
     return why == reason::node_refused || why == reason::drain_blocked || why == reason::eviction_refused ||
            why == reason::node_deletion_blocked;
   };
-  if (cause(before) != cause(after)) return is_word(after) ? std::chrono::milliseconds(0) : refusal_settle;
+  if (is_word(after) && before.blocked_by != after.blocked_by) return {};
+  if (cause(before) != cause(after)) return refusal_settle;
   return locked ? update_settle : progress_settle;
 }
 

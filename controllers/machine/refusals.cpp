@@ -18,6 +18,11 @@ bool is_by_admission(const Error& error) {
   return says(error, "denied the request") || says(error, "failed calling webhook") || says(error, "denied request");
 }
 
+// k8s.io/kubernetes pkg/registry/core/pod/storage/eviction.go: "Cannot evict pod as it would violate the pod's disruption budget.", "This
+// pod has more than one PodDisruptionBudget, which the eviction subresource does not support." (500, without a reason), and while one is
+// being looked at: "The disruption budget ... is still being processed by the server."
+bool is_by_budget(const Error& error) { return says(error, "disruption budget") || says(error, "PodDisruptionBudget"); }
+
 }  // namespace
 
 bool is_refusal(const Error& error) {
@@ -25,10 +30,10 @@ bool is_refusal(const Error& error) {
     case Code::invalid:
     case Code::forbidden:
     case Code::throttled: return true;
-    // An answer of the API server (500: two budgets for one pod, a webhook that can't be called) has a Status; a reply that was lost has
+    // An answer of the API server (500: a webhook that can't be called) has a Status with a reason; a reply that was lost has
     // none.
     case Code::maybe_done:
-    case Code::unavailable: return !error.reason.empty() || is_by_admission(error);
+    case Code::unavailable: return !error.reason.empty() || is_by_admission(error) || is_by_budget(error);
     case Code::conflict:
     case Code::exists:
     case Code::not_found:
@@ -41,11 +46,7 @@ bool is_refusal(const Error& error) {
 
 std::string_view eviction_word(const Error& error) {
   namespace reason = v1alpha1::reason;
-  // k8s.io/kubernetes pkg/registry/core/pod/storage/eviction.go: "Cannot evict pod as it would violate the pod's disruption budget.", "This
-  // pod has more than one PodDisruptionBudget, which the eviction subresource does not support.", and while one is being looked at: "The
-  // disruption budget ... is still being processed by the server."
-  const bool budget = says(error, "disruption budget") || says(error, "PodDisruptionBudget");
-  return budget && !is_by_admission(error) ? reason::drain_blocked : reason::eviction_refused;
+  return is_by_budget(error) && !is_by_admission(error) ? reason::drain_blocked : reason::eviction_refused;
 }
 
 std::string words_of(const Error& error) {
