@@ -71,8 +71,9 @@ bool record_owned(Pass& p) {
         std::any_of(contested.begin(), contested.end(), [&](const auto* x) { return x->key == t.key && x->effect == name_of(t.effect); });
     if (!another && !has(now.taints, one) && now.taints.size() < max_taints) now.taints.push_back(one);
   }
-  if (now == api::OwnedNodeParts{} && !p.machine.status.owned) return true;  // most machines set nothing: no word of it
-  p.status.owned = std::move(now);
+  // Never an empty record: by server-side apply the API server makes null of an object whose last list goes, and refuses it.
+  p.status.owned.reset();
+  if (!(now == api::OwnedNodeParts{})) p.status.owned = std::move(now);
   return p.status.owned == p.machine.status.owned;
 }
 
