@@ -65,6 +65,7 @@ may_not $operator create configmaps -n default
 may_not $operator create serviceaccounts -n default
 may $operator create jobs.batch -n default
 may_not $operator list jobs.batch -n default
+may $operator list events.events.k8s.io -n default
 may_not $operator patch jobs.batch -n default
 may $operator patch metricsources.endstate.dev -n default --subresource=status
 may_not $operator patch metricsources.endstate.dev -n default

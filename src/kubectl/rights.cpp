@@ -21,6 +21,7 @@ const std::vector<Right>& business_rights() {
        .verbs = {"list"},
        .without = "a host is given back without a look at volumes that are still attached"},
       {.group = "batch", .resource = "jobs", .verbs = {"get", "create", "delete"}, .without = "analysis.probes can't be made"},
+      {.group = "events.k8s.io", .resource = "events", .verbs = {"list"}, .without = "why a probe's Job has no pods isn't told"},
       {.group = "coordination.k8s.io",
        .resource = "leases",
        .verbs = {"get", "list", "watch", "delete"},
