@@ -5,6 +5,7 @@
 #include <set>
 
 #include "apis/v1alpha1/enrolment.hpp"
+#include "controllers/common/cluster_sight.hpp"
 #include "controllers/common/indexes.hpp"
 #include "controllers/common/machine_state.hpp"
 #include "controllers/common/network.hpp"
@@ -114,7 +115,7 @@ std::string owner_of_address(const View& view, const std::string& connection, co
 // What its Node's certificates are judged by: what we have recorded, and what stands against it.
 void read_node(const reconcile::Snapshot& s, const api::Machine& machine, const api::Cluster& cluster, Input& in) {
   const auto& name = in.assignment->spec.node_name;
-  in.seen = s.view.sight(in.connection).seen && s.view.synced<reconcile::Node>(in.connection);
+  in.seen = cluster_sight(s, in.connection).seen && s.view.synced<reconcile::Node>(in.connection);
   if (machine.status.host_ref) in.host_ref = machine.status.host_ref->uid;
   if (machine.status.node_ref) in.node_ref = machine.status.node_ref->uid;
   in.adopted = machine.metadata.annotations.get(api::annotation::adopt_node);

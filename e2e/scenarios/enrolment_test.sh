@@ -168,7 +168,7 @@ check "its assignment says who may report" until_true 20 assignment_is_told
 refuses "the old key reads no hand-over" "orbidden" as_thief host.pem get secret "endstate-host-$uid" -n endstate-system
 refuses "and no Host" "orbidden" as_thief host.pem get host.endstate.dev h1
 refuses "and no orders" "orbidden" as_thief agent.pem get hostassignment "$uid"
-refuses "and reports nothing" "an enrolment before the last one" as_thief agent.pem patch hostassignment "$uid" --subresource=status --type=merge -p '{"status":{"observedRevision":"x"}}'
+refuses "and reports nothing" "orbidden" as_thief agent.pem patch hostassignment "$uid" --subresource=status --type=merge -p '{"status":{"observedRevision":"x"}}'
 before=$(renewed)
 check "and lives there" until_true 30 lives_on
 kubectl_admin delete machine.endstate.dev m1 --wait=false >/dev/null

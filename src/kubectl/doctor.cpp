@@ -89,8 +89,10 @@ class Doctor {
       add(Severity::note, std::to_string(unmarked) + " claimed Hosts lack the finalizer " + std::string(api::finalizer::claimed) + " yet",
           "nothing: it comes with the next change of each");
     for (const auto& secret : f_.old_hand_overs)
-      add(Severity::danger, "Secret " + secret + " hands a host its cluster from a namespace whose people can change it",
-          "let the operator of this version run: it moves them to " + std::string(api::system_namespace) + ", and then delete this one");
+      add(Severity::danger, "Secret " + secret + " hands a host its cluster where people of its namespace can read it",
+          "it is for a host that enrolled before identities had a number: enrol it anew (kubectl endstate enrol HOST), then it is handed "
+          "over in " +
+              std::string(api::system_namespace));
   }
 
   void budgets() {
