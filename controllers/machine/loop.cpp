@@ -275,7 +275,16 @@ void MachineLoop::choose_host(const Snapshot& s, Input& in) const {
     const auto host = s.view.get<api::Host>("", name_space, name);
     return !host || !claimable(*host) || left_behind(s, in, *host);
   };
-  const Text name = pool.pick(in.machine->metadata.uid, group_of(*in.machine), s.now.mono, taken);
+  // A Node of its name is there: another host will do. Where there is no other, the plan says why not this one (NodeNameTaken).
+  const auto named = [&](const Text& name) {
+    const auto node = s.view.get<Node>(in.connection, {}, name);
+    return node && !(in.machine->metadata.annotations.get(api::annotation::adopt_node) == node->metadata.uid.view());
+  };
+  const auto pick = [&](const std::function<bool(const Text&)>& refuse) {
+    return pool.pick(in.machine->metadata.uid, group_of(*in.machine), s.now.mono, refuse);
+  };
+  Text name = pick([&](const Text& host) { return taken(host) || named(host); });
+  if (name.empty()) name = pick(taken);
   if (name.empty())
     in.no_candidate = "no free Host in namespace " + name_space.str() + ": add hosts, or free some";
   else
@@ -338,6 +347,7 @@ std::function<Plan()> MachineLoop::observe(const Snapshot& s, const Key& key) co
   // One that the guard has just refused keeps no host from others.
   const bool waits = s.memory.refused && s.now.mono < s.memory.refused_at + s.memory.refused->retry_after;
   if (!in.host && !in.machine->metadata.deleting() && in.cluster && in.sight.seen && (!waits || in.former_host)) choose_host(s, in);
+  if (!in.node && in.candidate) in.node = s.view.get<Node>(in.connection, {}, in.candidate->metadata.name);  // one that was there before
   if (waits)
     if (const auto pool = pools_.find(key.name_space.view()); pool != pools_.end()) pool->second.release(in.machine->metadata.uid);
   // Only a machine that may have to be closed asks how the others are.

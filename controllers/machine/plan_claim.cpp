@@ -51,6 +51,15 @@ void lose_host(Pass& p) {
   p.block("Host", name, reason::host_lost, message);
 }
 
+// A Node of the host's name is there, and nobody has said that it is this machine's: its host isn't told to be somebody else's Node.
+bool name_is_taken(Pass& p) {
+  if (p.node_is != NodeIs::foreign || p.assignment) return false;
+  const auto* gate = find_condition(p.status.conditions, api::condition::node_ready);  // says what to do
+  p.block("Node", p.in.node->metadata.name, reason::node_name_taken, gate ? gate->message.view() : std::string_view());
+  p.again(reopen_wait);
+  return true;
+}
+
 // What keeps it from claiming one. False: nothing.
 bool waits_for_host(Pass& p) {
   if (p.in.candidate) return false;
@@ -75,7 +84,7 @@ void plan_claim(Pass& p) {
     p.ask(std::move(request));
     return p.condition(api::condition::host_claimed, ConditionStatus::unknown, reason::progressing, "waiting for a permit to claim one");
   }
-  if (waits_for_host(p)) return;
+  if (waits_for_host(p) || name_is_taken(p)) return;
   p.condition(api::condition::host_claimed, ConditionStatus::unknown, reason::progressing,
               "claiming Host " + p.in.candidate->metadata.name.str());
   const std::string grant = request.id();
@@ -95,7 +104,7 @@ void plan_assign(Pass& p) {
     p.again(reopen_wait);
     return;
   }
-  if (!p.resolved) return;
+  if (!p.resolved || name_is_taken(p)) return;
   auto request = p.creation_request();
   const std::string grant = request.id();
   if (!p.ask(std::move(request))) return;

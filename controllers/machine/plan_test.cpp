@@ -131,6 +131,7 @@ TEST_CASE("a Host of another namespace is never written to, whatever the caches 
   SECTION("free: it isn't claimed") {
     in.host = nullptr;
     in.assignment = nullptr;
+    in.node = nullptr;
     in.machine = changed<api::Machine>(in.machine, [](api::Machine& m) { m.status = {}; });
     in.candidate = changed<api::Host>(elsewhere, [](api::Host& h) { h.spec.consumer_ref.reset(); });
     CHECK_THROWS_AS(plan(in), std::logic_error);

@@ -49,6 +49,24 @@ refuses "another namespace is refused, with the remedy" "--namespace endstate-sy
   "$helm_program" template endstate charts/endstate --namespace elsewhere
 refuses "a value of the wrong type is refused" "replicas" "$helm_program" template endstate charts/endstate -n endstate-system --set replicas=many
 refuses "a misspelt value is refused" "replcas" "$helm_program" template endstate charts/endstate -n endstate-system --set replcas=2
+# Rights without the policies that bound them would be others: only delete protection can be left out, by its newer and by its older name.
+with_values() { "$helm_program" template endstate charts/endstate -n endstate-system "$@" >"$RUN_DIR/with-values.yaml"; }
+has_policy() { grep -q "^  name: $1.endstate.dev\$" "$RUN_DIR/with-values.yaml"; }
+mkdir -p "$RUN_DIR"
+for value in policies.deleteProtection=false policies.install=false policies.deleteProtection=null; do
+  with_values --set "$value"
+  for policy in agents nodes operator operator-secrets operator-approvals join-meta claims keys adopt-node; do check "with $value the policy $policy is there" has_policy "$policy"; done
+  if [[ $value == *null ]]; then
+    check "with $value delete protection is there, as after --reuse-values" has_policy delete-protection
+  else
+    refuses "with $value delete protection isn't" "" has_policy delete-protection
+  fi
+done
+admin_aggregates() { grep -A6 '^  name: endstate-admin$' "$RUN_DIR/with-values.yaml" | grep 'aggregate-to-admin: "true"'; }
+with_values
+check "who is admin of a namespace writes Clusters and Hosts" admin_aggregates
+with_values --set rbac.aggregateClustersToAdmin=false
+refuses "unless that is left to endstate-admin" "" admin_aggregates
 refuses "Kubernetes 1.29 is refused" "kubeVersion" "$helm_program" template endstate charts/endstate -n endstate-system --kube-version 1.29.9
 
 kubectl_admin apply -f manifests/rbac/namespace.yaml >/dev/null
