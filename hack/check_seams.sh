@@ -14,7 +14,7 @@ cd "$ROOT"
 # Who writes: the actor (for all loops), the guard's account, the lease, events. The fleet plays hosts, and is no part of the operator.
 writers='reconcile/run/(actor|lease|events)\.cpp|controllers/guard/ledger_guard\.cpp|src/fleet/[a-z_]+\.cpp|src/kubectl/[a-z_]+\.cpp|src/agent/[a-z_]+\.cpp'
 # Who only reads.
-readers='reconcile/run/(facts|connections|reference|list_items)\.cpp|reconcile/cache/reflector\.cpp'
+readers='reconcile/run/(facts|connections|reference|list_items)\.cpp|reconcile/cache/(reflector|caches_sight)\.cpp'
 # What a seam is made of.
 seams='reconcile/base/env\.hpp|reconcile/kube/curl_env\.[ch]pp|reconcile/sim/[a-z_]+\.[ch]pp'
 

@@ -277,7 +277,7 @@ class Builder {
                     "Makes a one-time token for a Host, and prints what its agent takes: kubectl endstate enrol h1 | ssh root@h1 "
                     "endstate-agent --enrol -",
                     codes_of_verb);
-    app->add_option("host", raw_.target, "The Host's name")->expected(0, 1);
+    app->add_option("host", raw_.target, "The Host's name")->expected(0, 2);
     app->add_option("--server", raw_.enrol.server, "The API server as the host reaches it, https://...; absent: as the kubeconfig says");
     app->add_option("--tls-server-name", raw_.enrol.tls_server_name, "The name in its certificate, if that is another than the address");
     app->add_option("--timeout", raw_.enrol_timeout, "Longest wait for the operator to make the token")->capture_default_str();
