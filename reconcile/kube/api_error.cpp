@@ -119,12 +119,14 @@ Error error_of(int http_status, const std::optional<Status>& status, std::string
     return {code_of(http_status, "", write), std::move(message), retry_after, {}};
   }
   const int code = http_status != 0 ? http_status : status->code;
+  // eviction.go of kube-apiserver answers a pod under two budgets so, and gives no reason (seen on 1.34): nothing was done.
+  const bool two_budgets = code == 500 && status->message.find("more than one PodDisruptionBudget") != std::string::npos;
+  const std::string reason = two_budgets && status->reason.empty() ? "InternalError" : status->reason;
   std::string message = status->message.empty() ? "the server answered HTTP " + std::to_string(code) : status->message;
   if (retry_after.count() == 0) retry_after = std::chrono::seconds(status->retry_after_seconds);
   const bool mismatch = code == 422 && status->another_uid;
-  return {mismatch ? Code::conflict : code_of(code, status->reason, write),
-          printable(without_patterns(message + status->fields), max_message), retry_after,
-          status->version_too_large ? "ResourceVersionTooLarge" : status->reason};
+  return {mismatch ? Code::conflict : code_of(code, reason, write), printable(without_patterns(message + status->fields), max_message),
+          retry_after, status->version_too_large ? "ResourceVersionTooLarge" : reason};
 }
 
 }  // namespace

@@ -114,7 +114,7 @@ TEST_CASE("api_error: the words stay, the regular expressions go", "[api_error]"
 TEST_CASE("api_error: an eviction that two budgets refuse is an answer", "[api_error]") {
   const auto e =
       api_error(500,
-                R"({"kind":"Status","apiVersion":"v1","status":"Failure","reason":"InternalError","code":500,)"
+                R"({"kind":"Status","apiVersion":"v1","status":"Failure","code":500,)"
                 R"("message":"This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."})",
                 true);
   CHECK(e.code == Code::unavailable);

@@ -20,7 +20,8 @@ int wrong_usage(const CLI::App& app, const std::string& what) {
 
 void last_one_counts(CLI::App& app) {
   for (auto* option : app.get_options())
-    if (option->get_items_expected_max() == 1 && option->get_multi_option_policy() == CLI::MultiOptionPolicy::Throw)
+    if (!option->get_positional() && option->get_items_expected_max() == 1 &&
+        option->get_multi_option_policy() == CLI::MultiOptionPolicy::Throw)
       option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   for (auto* command : app.get_subcommands(nullptr)) last_one_counts(*command);
 }

@@ -11,7 +11,7 @@ struct Flags {
   int workers = 1;
   bool quiet = false;
   std::vector<std::string> mirrors;
-  std::string of_command;
+  std::string of_command, name;
 };
 
 std::optional<int> read(Flags& f, std::vector<const char*> words) {
@@ -22,6 +22,7 @@ std::optional<int> read(Flags& f, std::vector<const char*> words) {
   app.add_option("--mirror", f.mirrors);
   auto* command = app.add_subcommand("run", "Runs.");
   command->add_option("--context", f.of_command);
+  command->add_option("name", f.name);
   words.insert(words.begin(), "program");
   return endstate::parse(app, static_cast<int>(words.size()), words.data());
 }
@@ -47,4 +48,5 @@ TEST_CASE("command line: what is wrong is said in any of them", "[command_line]"
   Flags f;
   CHECK(read(f, {"--workers", "9"}) == 2);
   CHECK(read(f, {"--nonsense"}) == 2);
+  CHECK(read(f, {"run", "one", "two"}) == 2);  // a word is no flag
 }
