@@ -300,6 +300,7 @@ class LedgerGuard::Book {
     }
     add_unreadable(s, cluster);
     s.seen = guard_.fleets_.seen();
+    s.schedules = &guard_.schedules_;
     s.zones = zones_of(s.budgets, now);
     s.doubt = doubt_;
     s.own = own_;

@@ -72,6 +72,7 @@ class LedgerGuard final : public reconcile::Guard, public CheckBook {
   reconcile::Metrics& metrics_;
   reconcile::Log log_;
   Fleets fleets_;
+  ScheduleCache schedules_;
   std::map<reconcile::Key, std::unique_ptr<Book>> books_;
   reconcile::Pool pool_;
 };

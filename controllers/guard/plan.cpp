@@ -35,6 +35,7 @@ class Schedules {
  public:
   explicit Schedules(const Snapshot& snapshot) : snapshot_(snapshot) {}
   const ScheduleState& state(const api::BudgetSchedule& schedule) {
+    if (snapshot_.schedules) return snapshot_.schedules->state(schedule, zone_of(schedule, snapshot_.zones), snapshot_.now);
     const auto [it, is_new] = states_.try_emplace(&schedule);
     if (is_new) it->second = guard::judge(schedule, zone_of(schedule, snapshot_.zones), snapshot_.now);
     return it->second;

@@ -52,6 +52,7 @@ struct Snapshot {
   v1alpha1::GuardLedgerStatus ledger;
   std::vector<v1alpha1::LedgerChecks> checks;  // how breaker.checks stand, as far as that is newer than the ledger
   v1alpha1::LedgerSeen seen;                   // what the reader's caches have reached
+  ScheduleCache* schedules = nullptr;          // what was judged before; null: nothing
   std::vector<ZoneFacts> zones;                // of all zones that the budgets' schedules name
   std::optional<Doubt> doubt;                  // what the reader knows against the ledger, beyond what it says itself
   bool own = false;                            // the reader wrote this ledger itself: there is nothing to doubt

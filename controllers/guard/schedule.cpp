@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "controllers/guard/cron.hpp"
+#include "reconcile/json/encode.hpp"
 
 namespace endstate::guard {
 
@@ -72,6 +73,19 @@ ScheduleState judge(const api::BudgetSchedule& schedule, const ZoneFacts* zone, 
   if (!end) return {.on = false, .until = next};
   if (*end >= second + schedule_future) return {.on = true};
   return {.on = true, .until = *end};
+}
+
+const ScheduleState& ScheduleCache::state(const api::BudgetSchedule& schedule, const ZoneFacts* zone, WallTime now) {
+  constexpr std::size_t max_known = 1'024;
+  constexpr auto longest = 1h;  // then the zone's rules are asked anew
+  if (known_.size() >= max_known) known_.clear();
+  auto& entry = known_[reconcile::encode(schedule)];
+  if (now >= entry.from && now < entry.until) return entry.state;
+  entry.state = judge(schedule, zone, now);
+  entry.from = now;
+  // What can't be judged is judged again at once: facts may come.
+  entry.until = !entry.state.error.empty() ? now : std::min<WallTime>(entry.state.until.value_or(now + longest), now + longest);
+  return entry.state;
 }
 
 }  // namespace endstate::guard

@@ -6,6 +6,7 @@
 // With an hour of * or */n a schedule goes by the clock as it runs: what is skipped is skipped, what comes twice comes twice (as in Vixie's
 // cron), so that "every 15 minutes" has no hole of an hour.
 #pragma once
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -37,6 +38,19 @@ struct ScheduleState {
 
 // `zone`: of the schedule's time zone; null: no facts were asked for, which can't be judged either.
 ScheduleState judge(const v1alpha1::BudgetSchedule& schedule, const ZoneFacts* zone, reconcile::WallTime now);
+
+// What was judged, until it changes: of a schedule that is on every minute a year's starts have to be looked at. For one thread.
+class ScheduleCache {
+ public:
+  const ScheduleState& state(const v1alpha1::BudgetSchedule& schedule, const ZoneFacts* zone, reconcile::WallTime now);
+
+ private:
+  struct Entry {
+    ScheduleState state;
+    reconcile::WallTime from{}, until{};  // as what was judged holds
+  };
+  std::map<std::string, Entry> known_;  // by all that the schedule says
+};
 
 // Of the zones in the facts, the one that the schedule names. UTC needs no facts.
 const ZoneFacts* zone_of(const v1alpha1::BudgetSchedule& schedule, const std::vector<ZoneFacts>& zones);

@@ -119,3 +119,24 @@ TEST_CASE("a year of minutes agrees with what the clocks show", "[guard][schedul
     if (got.on != on) FAIL(reconcile::format_rfc3339(now));
   }
 }
+
+TEST_CASE("what was judged is known until it changes: a year of starts is walked once", "[guard][schedule]") {
+  ScheduleCache cache;
+  const auto night = schedule("0 22 * * *", 8h, "");
+  const std::vector<ZoneFacts> none;
+  const auto* utc = zone_of(night, none);
+  const auto said = [&](std::string_view now) {
+    const auto& got = cache.state(night, utc, at(now));
+    return (got.on ? "on " : "off ") + reconcile::format_rfc3339(got.until.value_or(WallTime{}));
+  };
+  CHECK(said("2026-11-25T21:59:00Z") == "off 2026-11-25T22:00:00Z");
+  CHECK(said("2026-11-25T21:59:59Z") == "off 2026-11-25T22:00:00Z");
+  CHECK(said("2026-11-25T22:00:00Z") == "on 2026-11-26T06:00:00Z");
+  CHECK(said("2026-11-25T21:00:00Z") == "off 2026-11-25T22:00:00Z");  // a clock that was set back
+  CHECK(said("2026-11-26T06:00:00Z") == "off 2026-11-26T22:00:00Z");
+  // Each minute for two minutes: 525,600 starts a year. 10,000 questions would take minutes if each of them walked.
+  const auto always = schedule("* * * * *", 2min, "");
+  for (int i = 0; i < 10'000; ++i) REQUIRE(cache.state(always, utc, at("2026-11-25T00:00:00Z") + i * 100ms).on);
+  const auto wrong = schedule("0 25 * * *", 1h, "");
+  CHECK_FALSE(cache.state(wrong, utc, at("2026-11-25T00:00:00Z")).error.empty());
+}

@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::size_t max_actions = 100;
 constexpr std::size_t max_secrets = 4;   // that one body is made from
+constexpr auto permit_life = 30s;        // half of what the guard waits for its lock (controllers/guard/account.cpp)
 constexpr int max_reads = 6;             // of an object whose write got no answer: 1 + 2 + 4 + 8 + 16 s
 constexpr std::size_t max_logged = 512;  // of an API server's words: a 422 of many fields has thousands
 
@@ -130,6 +131,7 @@ class Actor::Pass : public std::enable_shared_from_this<Pass> {
 
   void ask() {
     if (!plan_.permit) return lock();
+    asked_at_ = actor_.env_.now().mono;
     actor_.ask(*plan_.permit, [weak = weak_from_this()](Result<Verdict> verdict) {
       if (const auto self = weak.lock()) self->safely([&] { self->judged(std::move(verdict)); });
     });
@@ -153,11 +155,20 @@ class Actor::Pass : public std::enable_shared_from_this<Pass> {
     if (plan_.status) own_version_ = plan_.status->resource_version.str();
     if (!status_wanted() || !plan_.status->first || refused_) return actions();
     if (rests(plan_.status->cluster)) return finish();
+    if (is_permit_old()) {
+      result_.more = true;
+      return finish();
+    }
     write_status([this](bool good) {
+      locked_ = good;
       if (good) return actions();
       finish();
     });
   }
+
+  // A guard gives a permit back by which nothing begins. What was asked for too long ago (this process was stopped, or the guard had to
+  // wait) is asked for again: the next pass gets the same permit, or none.
+  bool is_permit_old() const { return result_.granted && !locked_ && actor_.env_.now().mono - asked_at_ > permit_life; }
 
   // ---- actions ----
 
@@ -184,6 +195,11 @@ class Actor::Pass : public std::enable_shared_from_this<Pass> {
         blocked_ = true;
         continue;
       }
+      if (a.guarded && is_permit_old()) {
+        blocked_ = result_.more = true;
+        continue;
+      }
+      locked_ = locked_ || a.guarded;  // from its first write on it has begun
       ++in_flight_;
       act(a);
     }
@@ -557,7 +573,8 @@ class Actor::Pass : public std::enable_shared_from_this<Pass> {
   const Plan& plan_;
   const std::int64_t generation_;  // of the leadership that it began under
   ActResult result_;
-  bool refused_ = false, blocked_ = false, stage_failed_ = false;
+  bool refused_ = false, blocked_ = false, stage_failed_ = false, locked_ = false;
+  MonoTime asked_at_{};                           // for the permit
   bool moved_own_ = false, own_unknown_ = false;  // the loop's own object was written in this pass
   std::string own_version_;
   std::vector<const Action*> todo_;

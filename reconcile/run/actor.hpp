@@ -73,7 +73,7 @@ struct ActResult {
   std::optional<Refused> refused{};
   bool granted = false;
   bool fenced = false;                    // something was not sent because we may not act
-  bool more = false;                      // there were more than 100 actions
+  bool more = false;                      // there were more than 100 actions, or the permit came too late for them: go on at once
   std::optional<MonoTime> rests_until{};  // something was not sent because its API server asks to wait
   Refusals refusals{};                    // that stand
   bool status_written = false;
