@@ -116,7 +116,7 @@ class Doctor {
     for (const auto& h : f_.holders) by_namespace[h.name_space].insert(h.subject + " (" + h.role + ")");
     for (const auto& [name_space, subjects] : by_namespace) {
       std::string who;
-      for (const auto& s : subjects) who += (who.empty() ? "" : ", ") + s;
+      for (const auto& s : subjects) who.append(who.empty() ? "" : ", ").append(s);
       add(Severity::note,
           "who reads Secrets in namespace " + name_space + " is administrator of its clusters and root on their hosts: " + who,
           "bind endstate's own roles instead, if one of them should not be (docs/security.md)");

@@ -47,7 +47,7 @@ std::vector<std::string> environment_of(const ExecPlugin& plugin, bool interacti
     const auto name = text.substr(0, text.find('='));
     if (std::none_of(set.begin(), set.end(), [&](const auto& one) { return one.first == name; })) out.emplace_back(text);
   }
-  for (const auto& [name, value] : set) out.push_back(name + "=" + value);
+  for (const auto& [name, value] : set) out.push_back(std::string(name).append("=").append(value));
   return out;
 }
 

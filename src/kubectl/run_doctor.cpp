@@ -90,7 +90,7 @@ class Reader {
         if (!(h->metadata.name_space == name) || name == v1alpha1::system_namespace) continue;
         const auto secret = v1alpha1::enrolment::hand_over_secret(h->metadata.uid);
         if (s_.client.send({.verb = reconcile::Verb::get, .resource = &secrets, .name_space = name, .name = secret}))
-          f_.old_hand_overs.push_back(name + "/" + secret);
+          f_.old_hand_overs.push_back(std::string(name).append("/").append(secret));
       }
     }
   }
