@@ -45,6 +45,7 @@ within() {
   done
 }
 
+is_not() { ! "$@"; }
 refuses "another namespace is refused, with the remedy" "--namespace endstate-system --create-namespace" \
   "$helm_program" template endstate charts/endstate --namespace elsewhere
 refuses "a value of the wrong type is refused" "replicas" "$helm_program" template endstate charts/endstate -n endstate-system --set replicas=many
@@ -59,14 +60,14 @@ for value in policies.deleteProtection=false policies.install=false policies.del
   if [[ $value == *null ]]; then
     check "with $value delete protection is there, as after --reuse-values" has_policy delete-protection
   else
-    refuses "with $value delete protection isn't" "" has_policy delete-protection
+    check "with $value delete protection isn't" is_not has_policy delete-protection
   fi
 done
 admin_aggregates() { grep -A6 '^  name: endstate-admin$' "$RUN_DIR/with-values.yaml" | grep 'aggregate-to-admin: "true"'; }
 with_values
 check "who is admin of a namespace writes Clusters and Hosts" admin_aggregates
 with_values --set rbac.aggregateClustersToAdmin=false
-refuses "unless that is left to endstate-admin" "" admin_aggregates
+check "unless that is left to endstate-admin" is_not admin_aggregates
 refuses "Kubernetes 1.29 is refused" "kubeVersion" "$helm_program" template endstate charts/endstate -n endstate-system --kube-version 1.29.9
 
 kubectl_admin apply -f manifests/rbac/namespace.yaml >/dev/null
