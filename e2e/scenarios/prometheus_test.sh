@@ -13,7 +13,7 @@ cd "$ROOT"
 prometheus=http://127.0.0.1:$((PORT_BASE + 90))
 # What a healthy run with one bad change need not tell: an analysis that nobody asks for, refusals, what is only there while something hangs.
 # Their own tests have them (controllers/, reconcile/).
-rare="endstate_rollout_analysis_checks endstate_machines_blocked endstate_machines_stalled
+rare="endstate_connection_rests_total endstate_guard_recount_mismatches_total endstate_rollout_analysis_checks endstate_machines_blocked endstate_machines_stalled
   endstate_machines_operation_deadline_timestamp_seconds endstate_guard_refusals_total endstate_permits_refused_total endstate_unguarded_total
   endstate_rollouts_ended_total endstate_rollout_duration_seconds endstate_rollout_steps_total
   endstate_certificate_expiry_timestamp_seconds endstate_etcd_snapshot_timestamp_seconds"

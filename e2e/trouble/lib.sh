@@ -18,8 +18,9 @@ by() {
 relay_up() {
   start_process "relay-$1" socat "TCP-LISTEN:$2,bind=127.0.0.1,reuseaddr,fork" "TCP:127.0.0.1:${3:-$((PORT_BASE + 443))}"
   disown "$(<"$RUN_DIR/relay-$1.pid")"
-  by 10 test -n "$(ss -Hltn "sport = :$2")"
+  by 10 listens "$2"
 }
+listens() { ss -Hltn "sport = :$1" | grep -q .; }
 # A process a connection: they share the relay's process group, which start_process makes.
 relay_signal() { kill "-$2" -- "-$(process_pid "relay-$1")"; }
 relay_down() { ! is_running "relay-$1" || relay_signal "$1" KILL; }
