@@ -117,9 +117,9 @@ class Doctor {
     for (const auto& [name_space, subjects] : by_namespace) {
       std::string who;
       for (const auto& s : subjects) who.append(who.empty() ? "" : ", ").append(s);
-      add(Severity::note,
-          "who reads Secrets in namespace " + name_space + " is administrator of its clusters and root on their hosts: " + who,
-          "bind endstate's own roles instead, if one of them should not be (docs/security.md)");
+      std::string what = "who reads Secrets in namespace ";
+      what.append(name_space).append(" is administrator of its clusters and root on their hosts: ").append(who);
+      add(Severity::note, std::move(what), "bind endstate's own roles instead, if one of them should not be (docs/security.md)");
     }
   }
 
