@@ -152,7 +152,7 @@ pods_run() { [[ $(kubectl get pods -n "$1" --field-selector status.phase=Running
 machine_says() { kubectl get machines -n "$1" -l "pool=$2" -o json | jq -e --arg text "$3" 'any(.items[] | select(.metadata.deletionTimestamp); (.status.blockedBy.message // "") + (.status.blockedBy.name // "") | contains($text))'; }
 replaced() { kubectl get machines -n "$1" -l "pool=$2" -o json | jq -e 'all(.items[]; .metadata.deletionTimestamp == null)'; }
 # Pods of the Deployment that were ever made: by what the ReplicaSet's events say.
-evictions() { kubectl get events -n "$1" -o json | jq --arg app "$2" '[.items[] | select(.reason == "SuccessfulCreate" and (.involvedObject.name | startswith($app))) | .count // 1] | add // 0'; }
+evictions() { kubectl get events -n "$1" -o json | jq --arg app "$2" '[.items[] | select(.reason == "SuccessfulCreate" and (.message | startswith("Created pod: \($app)"))) | .count // 1] | add // 0'; }
 
 # A quota refuses Machines: said at the set, with the API server's words.
 story_quota() {
@@ -164,7 +164,7 @@ kind: Cluster
 metadata: {name: quota, namespace: quota}
 spec: {controlPlane: {type: External}}
 YAML
-  by 20 quota_counts
+  by 90 quota_counts || true # the quota controller must have seen the CRD
   pool quota quo quota 3
   check "quota: the set says ReplicaFailure with the API server's words" by 30 set_says quota quo "exceeded quota"
   check "quota: and a Warning event tells it" by 30 event_says quota FailedCreate "exceeded quota"
@@ -173,7 +173,7 @@ YAML
   check "quota: the rest is made when it is gone" by 60 machines_number quota 3
   kubectl delete machinesets -n quota --all --wait=false >/dev/null
 }
-quota_counts() { [[ $(kubectl get quota q -n quota -o jsonpath='{.status.hard}') == *machines* ]]; }
+quota_counts() { [[ $(kubectl get quota q -n quota -o jsonpath='{.status.used}') == *machines* ]]; }
 set_says() { kubectl get machineset "$2" -n "$1" -o json | jq -e --arg text "$3" 'any(.status.conditions[]; .type == "ReplicaFailure" and .status == "True" and (.message | contains($text)))'; }
 event_says() { kubectl get events.events.k8s.io -n "$1" -o json | jq -e --arg reason "$2" --arg text "$3" 'any(.items[]; .reason == $reason and .type == "Warning" and (.note | contains($text)))'; }
 not_up_to_date() { kubectl get machineset "$2" -n "$1" -o json | jq -e 'any(.status.conditions[]; .type == "UpToDate" and .status != "True")'; }
