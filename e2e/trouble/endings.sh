@@ -25,8 +25,12 @@ metadata: {name: namespaces}
 spec: {clusterSelector: {matchLabels: {trouble: namespaces}}, limits: [{name: one, operations: [MachineDelete], maxConcurrent: 1}]}
 YAML
   for ((i = 1; i <= count; i++)); do by 120 ready_are "ns$i" w 3 || check "ns$i: 3 machines are Ready" false; done
-  for ((i = 1; i <= count; i++)); do delete_by_chance "ns$i" & done
-  wait
+  local -a deleting=()
+  for ((i = 1; i <= count; i++)); do
+    delete_by_chance "ns$i" &
+    deleting+=($!)
+  done
+  wait "${deleting[@]}" # not for the recorder, which is a child too
   for ((i = 1; i <= count; i++)); do check "namespaces: ns$i goes ($(<"$RUN_DIR/order-ns$i"))" by 180 gone namespace "ns$i" --ignore-not-found; done
   check "namespaces: no HostAssignment of them is left" none_left hostassignments '.spec.nodeName'
   check "namespaces: no Node of them is left" none_left nodes '.metadata.name'
