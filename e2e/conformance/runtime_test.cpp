@@ -102,7 +102,8 @@ TEST_CASE("runtime: the reflector follows a real API server, by stream and by li
   REQUIRE(run_until(run.env, [&] { return heard.size() == 3; }));
   CHECK(heard == std::vector<std::string>{"-+-b", "--a", "+-d"});
   CHECK(view.get<ConfigMap>("", "default", run.name("b"))->data.get("k") == "w");
-  CHECK(caches.states().at(0).relists == 1);
+  CHECK(caches.states().at(0).relists >= 1);
+  CHECK(caches.states().at(0).relists <= 2);  // sight may ask for a small collection once more (caches_sight.cpp)
   CHECK(caches.states().at(0).undecodable == 0);
   for (const char* n : {"b", "c", "d"}) REQUIRE(run.remove(n));
 }

@@ -39,7 +39,7 @@ YAML
 delete_by_chance() {
   local -a kinds
   local kind number=$((${1#ns} % 5))
-  mapfile -t kinds < <(printf '%s\n' guardledgers machines machinesets clusters hosts | shuf --random-source=<(yes "$seed$1") | head -n "$number")
+  mapfile -t kinds < <(printf '%s\n' guardledgers machines machinesets clusters hosts | shuf --random-source=<(openssl enc -aes-256-ctr -pass "pass:$seed$1" -nosalt </dev/zero 2>/dev/null) | head -n "$number")
   printf '%s' "first ${kinds[*]:-nothing}, then the namespace" >"$RUN_DIR/order-$1"
   for kind in ${kinds[@]+"${kinds[@]}"}; do kubectl delete "$kind.endstate.dev" -n "$1" --all --wait=false >/dev/null || true; done
   kubectl delete namespace "$1" --wait=false >/dev/null
