@@ -26,6 +26,7 @@ YAML
   sleep "$cut_seconds"
   until=$(now_ms)
   "restore_$name"
+  kubectl annotate hosts -n "$name" --all fleet.endstate.dev/fault- >/dev/null
   check "$name: no Machine's spec was written meanwhile" test "$(recorded_between "$from" "$until" spec "^$name/")" = 0
   check "$name: no operation began meanwhile" test "$(recorded_between "$from" "$until" begin "^$name/")" = 0
   check "$name: no assignment was changed meanwhile" none_assigned "$name" "$from" "$until"
