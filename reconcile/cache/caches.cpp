@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "reconcile/cache/caches_entry.hpp"
+#include "reconcile/kube/selector.hpp"
 
 namespace reconcile {
 
@@ -69,6 +70,13 @@ void Caches::unreachable(const std::string& cluster, std::optional<MonoTime> sin
 bool Caches::watches(std::string_view cluster, const Resource& resource, std::string_view name_space) const {
   const auto* entry = find_entry(cluster, resource);
   return entry && (name_space.empty() || entry->what.name_space.empty() || entry->what.name_space == name_space);
+}
+
+bool Caches::shows(std::string_view cluster, const Kind& kind, std::string_view name_space, std::string_view name,
+                   const Labels& labels) const {
+  if (!watches(cluster, *kind.resource, name_space)) return false;
+  const auto* entry = find_entry(cluster, *kind.resource);
+  return entry->what.selector.empty() || entry->store.get(name_space, name) != nullptr || selects(entry->what.selector, labels);
 }
 
 std::uint64_t Caches::version(std::string_view cluster, const Resource& resource) const {

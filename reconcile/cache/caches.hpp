@@ -86,6 +86,9 @@ class Caches final : public View {
 
   // Of a namespace: whether what is written there will be seen (a kind may be watched in one namespace only).
   bool watches(std::string_view cluster, const Resource& resource, std::string_view name_space = {}) const;
+  // Whether a write that left the object with these labels will be seen. One that a selector hides now as before sends no event: the cache
+  // passes it with the next bookmark only, which is a minute away.
+  bool shows(std::string_view cluster, const Kind& kind, std::string_view name_space, std::string_view name, const Labels& labels) const;
   // What the cache of that kind has reached, as a number; max() if it isn't watched (there is nothing to wait for).
   std::uint64_t version(std::string_view cluster, const Resource& resource) const;
   // Compares what a GET that was sent at `sent` has answered with the cache. An object can't be newer than a cache that claims to have

@@ -379,7 +379,7 @@ class Actor::Pass : public std::enable_shared_from_this<Pass> {
         moved_own_ = true;
         own_version_ = answer.resource_version;
       }
-      return wait_version(a.cluster, a.kind, key, answer.resource_version);
+      return wait_version(a.cluster, a.kind, key, answer);
     }
     if (is_own(a)) own_unknown_ = true;
     if (a.verb == Verb::remove) wait_gone(a.cluster, a.kind, key, a.uid);
@@ -423,7 +423,7 @@ class Actor::Pass : public std::enable_shared_from_this<Pass> {
         const auto answer = read_answer(body);
         moved_own_ = true;
         own_version_ = answer.resource_version;
-        wait_version(s.cluster, s.kind, s.key, answer.resource_version);
+        wait_version(s.cluster, s.kind, s.key, answer);
         return then(true);
       }
       const Error error = end.error();
@@ -525,9 +525,9 @@ class Actor::Pass : public std::enable_shared_from_this<Pass> {
   void answered(const Look& what, int tries, MonoTime sent, Result<void> end, const std::string& body, std::uint64_t slot) {
     const auto& [cluster, kind, key] = what;
     if (end) {
-      const auto version = read_answer(body).resource_version;
-      if (!actor_.caches_.contradicts(cluster, *kind, key.name_space.view(), key.name.view(), version, sent))
-        wait_version(cluster, kind, key, version);
+      const auto answer = read_answer(body);
+      if (!actor_.caches_.contradicts(cluster, *kind, key.name_space.view(), key.name.view(), answer.resource_version, sent))
+        wait_version(cluster, kind, key, answer);
     } else if (end.error().code == Code::not_found) {
       if (const auto cached = actor_.caches_.find(cluster, *kind, key.name_space.view(), key.name.view()))
         wait_gone(cluster, kind, key, kind->meta(cached.get()).uid);
@@ -549,9 +549,9 @@ class Actor::Pass : public std::enable_shared_from_this<Pass> {
     if (reading_.erase(slot) > 0 && actor_.looking_.contains(this)) read_next();
   }
 
-  void wait_version(const std::string& cluster, const Kind* kind, const Key& key, std::string_view version) {
-    const auto number = version_number(version);
-    if (actor_.caches_.watches(cluster, *kind->resource, key.name_space.view())) result_.waits.push_back({cluster, kind, key, number, {}});
+  void wait_version(const std::string& cluster, const Kind* kind, const Key& key, const Answer& answer) {
+    const auto number = version_number(answer.resource_version);
+    if (actor_.caches_.shows(cluster, *kind, key.name_space.view(), key.name.view(), answer.labels)) result_.waits.push_back({cluster, kind, key, number, {}});
   }
   void wait_gone(const std::string& cluster, const Kind* kind, const Key& key, Text uid) {
     const auto cached = actor_.caches_.find(cluster, *kind, key.name_space.view(), key.name.view());

@@ -59,7 +59,7 @@ Answer read_answer(std::string_view body) {
   Pool pool;
   auto read = decode<Answered>(body, pool);
   if (!read || read->kind == "Status") return {};
-  return {read->metadata.uid.str(), read->metadata.resource_version.str()};
+  return {read->metadata.uid.str(), read->metadata.resource_version.str(), std::move(read->metadata.labels)};
 }
 
 // patch.go of k8s.io/apiserver answers a failed test with NewGenericServerResponse(422), whose message says nothing of it; a uid that

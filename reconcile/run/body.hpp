@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "reconcile/base/describe.hpp"
 #include "reconcile/base/env.hpp"
 #include "reconcile/base/result.hpp"
 
@@ -17,6 +18,7 @@ Result<std::string> with_tests(std::string_view json_patch, std::string_view uid
 
 struct Answer {
   std::string uid{}, resource_version{};  // of the object, as it stands after the write; empty: the answer holds none (a Status)
+  Labels labels{};
 };
 Answer read_answer(std::string_view body);
 
