@@ -686,7 +686,12 @@ struct Manager::Impl {
     waits.add({i, key}, open);
     state.waits = after;
     state.stale_timer = env.at(env.now().mono + options.stale_limit, [this, i, key, open] {
-      log(Level::warning, "the cache has not reached what was written", {{"loop", runners[i]->name}, {"object", key.str()}});
+      const auto& first = open.front();
+      log(Level::warning, "the cache has not reached what was written",
+          {{"loop", runners[i]->name},
+           {"object", key.str()},
+           {"cluster", first.cluster},
+           {"written", std::string(first.kind->resource->plural) + " " + first.key.str()}});
       metrics.add("cache_stale_total", "Keys that went on with an old cache, as it did not catch up in time.",
                   {{"loop", runners[i]->name}});
       // It should have in seconds: perhaps it follows another history than the one that was written to.
