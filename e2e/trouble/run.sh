@@ -4,7 +4,7 @@
 #
 #   TROUBLE_STORIES  of "blind frozen killed ledger namespaces lost_cluster lost_secret stubborn_pods quota neighbours" (default: all of them)
 #   TROUBLE_SHORT    1: the short form that CI runs: one cut and a shorter one, fewer orders, no neighbours
-#   TROUBLE_CUT      seconds that a cluster is away (default 180; short: 45)
+#   TROUBLE_CUT      seconds that a cluster is away (default 180; short: 40)
 #   TROUBLE_SEED     of what is random (default: a new one; it is printed)
 #   TROUBLE_NO_BUILD not empty: take the programs as they are
 #   KEEP             not empty: leave it running to look around (RUN_DIR=.run/trouble make down ends it)
@@ -29,7 +29,7 @@ source "$ROOT/e2e/trouble/neighbours.sh"
 cd "$ROOT"
 short=${TROUBLE_SHORT:-}
 # shellcheck disable=SC2034 # the stories'
-cut_seconds=${TROUBLE_CUT:-$([[ -n $short ]] && echo 45 || echo 180)}
+cut_seconds=${TROUBLE_CUT:-$([[ -n $short ]] && echo 40 || echo 180)}
 seed=${TROUBLE_SEED:-$((RANDOM * 32768 + RANDOM))}
 RANDOM=$seed
 stories=${TROUBLE_STORIES:-}
