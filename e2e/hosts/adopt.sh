@@ -65,7 +65,8 @@ story_adopt() {
   local before files pids_of_h1
   counters_away
   by_hand
-  check "a host that was set up by hand joins the cluster" until_true 90 node_ready True
+  case_joins() { until_true 90 node_ready True || { in_host h1 journalctl --no-pager -n 20 -o cat -u kubelet -u containerd && false; }; }
+  check "a host that was set up by hand joins the cluster" case_joins
   import_images h1
   in_host h1 rm -rf /var/lib/e2e
   counter_label='endstate.dev/readiness-gate: CounterReady' counter_pods

@@ -45,11 +45,12 @@ healthy_edit() { # NUMBER: any field that endstate answers by its observedGenera
   done | kubectl apply -f - >/dev/null
 }
 healthy_answered() { kubectl get machinesets -n healthy -o json | jq -e '(.items | length) == 50 and all(.items[]; .status.observedGeneration == .metadata.generation)'; }
+healthy_edits=0
 healthy_changes() {
   local from round
   from=$(now_ms)
   for ((round = 1; round <= $2; round++)); do
-    healthy_edit $((RANDOM))
+    healthy_edit $((++healthy_edits)) # another than before, or nothing would change
     sleep 0.5
   done
   by 60 healthy_answered || true
