@@ -299,23 +299,29 @@ struct LedgerWindow {
   Text budget, limit, domain;
   std::chrono::seconds duration{};
   std::vector<LedgerBucket> buckets{};
+  WallTime start{};
+  Text counts{};
   friend bool operator==(const LedgerWindow&, const LedgerWindow&) = default;
 };
 consteval auto describe(const LedgerWindow*) {
   using S = LedgerWindow;
-  return object("The account of one window: buckets of a 60th of its length.",
-                field<&S::budget>("budget", "The ChangeBudget.", {.required = true, .min_length = 1, .max_length = 63}),
-                field<&S::limit>("limit", "Its limit.", {.required = true, .min_length = 1, .max_length = 63}),
-                field<&S::domain>("domain", "The failure domain, with scope FailureDomain.", text(256)),
-                field<&S::duration>("durationSeconds", "The length of the window.", {.required = true, .minimum = 1}),
-                field<&S::buckets>("buckets", "Those that aren't empty, the oldest first.", {.max_items = 61, .atomic = true}));
+  return object(
+      "The account of one window: buckets of a 60th of its length.",
+      field<&S::budget>("budget", "The ChangeBudget.", {.required = true, .min_length = 1, .max_length = 63}),
+      field<&S::limit>("limit", "Its limit.", {.required = true, .min_length = 1, .max_length = 63}),
+      field<&S::domain>("domain", "The failure domain, with scope FailureDomain.", text(256)),
+      field<&S::duration>("durationSeconds", "The length of the window.", {.required = true, .minimum = 1}),
+      field<&S::buckets>("buckets", "As operators before wrote what start and counts say now.", {.max_items = 61, .atomic = true}),
+      field<&S::start>("start", "When the first bucket begins."),
+      field<&S::counts>(
+          "counts",
+          "Those that aren't empty, the oldest first: the seconds since the one before, and what was begun, packed and in base64.",
+          text(1024)));
 }
 struct LedgerGrant {
   Text id, machine_uid, machine, operation, revision;
-  std::int64_t attempt = 0;
   Text domain;
   std::vector<Text> limits;
-  bool unavailable = false;
   WallTime grant_time{}, expire_time{};
   friend bool operator==(const LedgerGrant&, const LedgerGrant&) = default;
 };
@@ -328,11 +334,9 @@ consteval auto describe(const LedgerGrant*) {
                 field<&S::machine>("machine", "Its name, for people.", text(253)),
                 field<&S::operation>("operation", "What is done.", {.required = true, .min_length = 1, .max_length = 63}),
                 field<&S::revision>("revision", "The revision that it leads to.", text(63)),
-                field<&S::attempt>("attempt", "Which try it is, from 0.", counter),
                 field<&S::domain>("domain", "The machine's failure domain.", text(256)),
                 field<&S::limits>("limits", "The limits that it counts in, as <budget>/<limit>.",
                                   {.max_length = 128, .max_items = 64, .atomic = true}),
-                field<&S::unavailable>("unavailable", "The machine was unavailable already: it costs no availability."),
                 field<&S::grant_time>("grantTime", "When it was given.", {.required = true}),
                 field<&S::expire_time>("expireTime", "When it ends by itself."));
 }

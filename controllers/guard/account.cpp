@@ -105,6 +105,7 @@ void Account::take_answers() {
 
 Account::Account(const Snapshot& snapshot, const Fleet& fleet)
     : snapshot_(snapshot), fleet_(fleet), ledger_(snapshot.ledger), domains_(ledger_), breakers_(snapshot_, fleet, ledger_) {
+  for (auto& w : ledger_.windows) unpack(w);
   find_too_wide();
   find_late();
   place_grants();
@@ -366,11 +367,12 @@ void Account::fill_windows() {
 
 api::GuardLedgerStatus Account::take() {
   std::erase_if(ledger_.windows, [](const auto& w) { return w.buckets.empty(); });
+  for (auto& w : ledger_.windows) pack(w);
   domains_.store(ledger_);
   ledger_.open = open_ids();
   return std::move(ledger_);
 }
 
-std::int64_t used(const api::LedgerWindow& window, WallTime now) { return sum(window.buckets, window.duration, now); }
+std::int64_t used(const api::LedgerWindow& window, WallTime now) { return sum(buckets_of(window), window.duration, now); }
 
 }  // namespace endstate::guard

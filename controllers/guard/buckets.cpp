@@ -1,6 +1,9 @@
 #include "controllers/guard/buckets.hpp"
 
 #include <algorithm>
+#include <utility>
+
+#include "controllers/guard/packing.hpp"
 
 namespace endstate::guard {
 
@@ -62,6 +65,41 @@ bool pull_back(std::vector<api::LedgerBucket>& buckets, std::chrono::seconds win
     pulled = true;
   }
   return pulled;
+}
+
+std::vector<api::LedgerBucket> buckets_of(const api::LedgerWindow& window) {
+  if (window.counts.empty()) return window.buckets;
+  std::vector<api::LedgerBucket> out;
+  const auto bytes = unbase64(window.counts.view());
+  auto start = window.start;
+  for (std::string_view rest = bytes ? *bytes : std::string_view(); !rest.empty();) {
+    const auto gap = take_number(rest);
+    const auto used = take_number(rest);
+    if (!gap || !used) break;
+    start += std::chrono::seconds(*gap);
+    out.push_back({start, static_cast<std::int64_t>(*used)});
+  }
+  return out;
+}
+
+void pack(api::LedgerWindow& window) {
+  auto buckets = std::exchange(window.buckets, {});
+  std::sort(buckets.begin(), buckets.end(), [](const auto& a, const auto& b) { return a.start < b.start; });
+  window.start = buckets.empty() ? WallTime() : buckets.front().start;
+  std::string bytes;
+  auto before = window.start;
+  for (const auto& b : buckets) {
+    put_number(bytes, static_cast<std::uint64_t>(std::chrono::floor<std::chrono::seconds>(b.start - before).count()));
+    put_number(bytes, static_cast<std::uint64_t>(std::max<std::int64_t>(0, b.used)));
+    before = b.start;
+  }
+  window.counts = base64(bytes);
+}
+
+void unpack(api::LedgerWindow& window) {
+  window.buckets = buckets_of(window);
+  window.counts = {};
+  window.start = {};
 }
 
 }  // namespace endstate::guard

@@ -27,7 +27,7 @@ now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
 stamp() { date -u +%FT%T.%6NZ; }
 field() { kubectl_admin get machineset bench -o jsonpath="{.status.$1}" 2>/dev/null || true; }
 figure() { printf '%s\t%s\t%s\n' "$1" "$2" "${3:-}" | tee -a "$file" | awk -F '\t' -v n="$machines" '{ printf "  %s machines: %s: %s\n", n, $1, $2 }'; }
-ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", b > 0 ? a / b : 0 }'; }
+ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", (b > 0 ? a / b : 0) }'; }
 
 begin() { cpu0=$(cpu_ms "$operator") server0=$(cpu_ms "$apiserver") since=$(stamp) began=$(now_ms); }
 # reach TEXT FIELD: until that figure of the set's status is the number of machines.

@@ -551,7 +551,8 @@ class Actor::Pass : public std::enable_shared_from_this<Pass> {
 
   void wait_version(const std::string& cluster, const Kind* kind, const Key& key, const Answer& answer) {
     const auto number = version_number(answer.resource_version);
-    if (actor_.caches_.shows(cluster, *kind, key.name_space.view(), key.name.view(), answer.labels)) result_.waits.push_back({cluster, kind, key, number, {}});
+    if (actor_.caches_.shows(cluster, *kind, key.name_space.view(), key.name.view(), answer.labels))
+      result_.waits.push_back({cluster, kind, key, number, {}});
   }
   void wait_gone(const std::string& cluster, const Kind* kind, const Key& key, Text uid) {
     const auto cached = actor_.caches_.find(cluster, *kind, key.name_space.view(), key.name.view());
