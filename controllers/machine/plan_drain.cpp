@@ -42,8 +42,8 @@ bool tolerates_isolation(const DrainPod& pod) {
   });
 }
 
-// It was made after the node had been closed, and came all the same. Both times are whole seconds: who was made in the second of the start may
-// have been there before, and is evicted once more.
+// It was made after the node had been closed, and came all the same. Both times are whole seconds: who was made in the second of the start
+// may have been there before, and is evicted once more.
 bool came_back(const DrainPod& pod, const Drain& d) {
   return pod.controller() && pod.metadata.creation_timestamp && *pod.metadata.creation_timestamp > d.start && tolerates_isolation(pod);
 }
