@@ -156,6 +156,7 @@ inline constexpr std::string_view waiting_for_connection = "WaitingForConnection
 inline constexpr std::string_view too_many_objects = "TooManyObjects";              // its API server sends more than a cluster can have
 inline constexpr std::string_view rights_complete = "RightsComplete";
 inline constexpr std::string_view rights_missing = "RightsMissing";
+inline constexpr std::string_view rights_unknown = "RightsUnknown";
 inline constexpr std::string_view agents_not_isolated = "AgentsNotIsolated";  // it lacks the policy that keeps agents apart
 inline constexpr std::string_view clock_jump = "ClockJump";                   // of an event: the operator's clock was moved
 inline constexpr std::string_view break_glass = "BreakGlass";                 // budgets don't hold, by a person's word

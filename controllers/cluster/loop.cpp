@@ -2,6 +2,7 @@
 
 #include "controllers/cluster/loop_hosted.hpp"
 #include "controllers/cluster/plan.hpp"
+#include "controllers/cluster/rights.hpp"
 #include "controllers/common/indexes.hpp"
 #include "controllers/common/machine_state.hpp"
 
@@ -66,6 +67,9 @@ std::function<reconcile::Plan()> ClusterLoop::observe(const reconcile::Snapshot&
   s.machines = view.by_index<api::Machine>("", machines_by_cluster, key.str());
   s.hosted_on = options_.hosted;
   if (options_.hosted && s.cluster->spec.control_plane.type == api::ControlPlaneType::hosted) s.hosted = observe_hosted(given, *s.cluster);
+  // What others' credentials may do says nothing of these.
+  const auto rights = given.memory.facts.find(rights_question);
+  if (rights != given.memory.facts.end() && rights->second.at >= s.connection.credentials) s.rights = rights->second;
   s.refused = given.memory.refused;
   return [s = std::move(s)] { return plan(s); };
 }

@@ -6,6 +6,7 @@
 #include "controllers/cluster/break_glass.hpp"
 #include "controllers/cluster/operations.hpp"
 #include "controllers/cluster/plan_delete.hpp"
+#include "controllers/cluster/rights.hpp"
 #include "controllers/common/machine_state.hpp"
 #include "reconcile/cache/excess.hpp"
 #include "reconcile/json/encode.hpp"
@@ -69,6 +70,10 @@ api::ClusterPhase phase(const Snapshot& s, const Line& link, const HostedPlan* h
   return link.status == ConditionStatus::false_ ? api::ClusterPhase::failed : api::ClusterPhase::running;
 }
 
+RightsPlan rights(const Snapshot& s) {
+  return plan_rights(*s.cluster, connected(s).status == ConditionStatus::true_, s.rights ? &*s.rights : nullptr, s.now);
+}
+
 class Writer {
  public:
   Writer(const Snapshot& s, const Deletion& deletion, const HostedPlan* hosted) : s_(s), deletion_(deletion), hosted_(hosted) {}
@@ -96,6 +101,7 @@ class Writer {
     if (was_connected(*s_.cluster)) status_.blind = note_blind(s_.cluster->status.blind, s_.sight, s_.now);
     status_.blocked_by = blocked_by(link);
     set(api::condition::connected, link);
+    rights_complete();
     machines();
     summary(link);
     if (is_paused(*s_.cluster))
@@ -120,6 +126,16 @@ class Writer {
     const auto& m = *status_.machines;
     const auto text = std::to_string(m.ready_replicas) + " of " + std::to_string(m.replicas) + " machines are Ready";
     set(api::condition::machines_ready, m.ready_replicas == m.replicas ? yes(api::reason::ready, text) : no(api::reason::not_ready, text));
+  }
+
+  // What was found last stays while nobody can ask.
+  void rights_complete() {
+    if (!s_.cluster->spec.control_plane.kubeconfig_secret) return;
+    const auto* old = reconcile::find_condition(s_.cluster->status.conditions, api::condition::rights_complete);
+    if (const auto now = rights(s_).line)
+      set(api::condition::rights_complete, line(*now));
+    else if (old)
+      set(api::condition::rights_complete, {old->status, old->reason, old->message.str()});
   }
 
   static Line line(const HostedLine& from) { return {from.status, from.reason, from.message}; }
@@ -361,6 +377,9 @@ Planned plan_in_full(const Snapshot& s) {
     out.plan.queries = std::move(hosted->queries);
     out.plan.again = hosted->again;
   }
+  auto asked = rights(s);
+  if (asked.query) out.plan.queries.push_back(std::move(*asked.query));
+  if (asked.again) out.plan.again = std::min(out.plan.again.value_or(*asked.again), *asked.again);
   auto glass = plan_break_glass(*s.cluster, s.now);
   for (auto& event : glass.events) out.plan.events.push_back(std::move(event));
   if (glass.again) out.plan.again = std::min(out.plan.again.value_or(*glass.again), *glass.again);

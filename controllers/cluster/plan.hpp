@@ -32,6 +32,7 @@ struct Snapshot {
   std::vector<Ref<api::Machine>> machines;    // that name this cluster
   bool hosted_on = true;                      // this operator runs Hosted control planes; else `hosted` is empty
   HostedFacts hosted;                         // of type Hosted
+  std::optional<reconcile::Fact> rights;      // what was answered last (rights.hpp)
   std::optional<reconcile::Refused> refused;  // the guard's last answer
   bool fresh = true;                          // every cache is synced and its watch live: that nothing is left means something
   WallTime now{};                             // whole seconds, as the API keeps them

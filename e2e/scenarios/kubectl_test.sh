@@ -260,12 +260,16 @@ spec: {paused: true, controlPlane: {type: External, kubeconfigSecret: {name: far
 YAML
 kubectl_admin config view --raw --flatten --minify -o json | jq --arg token "$(<"$RUN_DIR/operator.token")" '.users = [{name: "o", user: {token: $token}}] | .contexts[0].context.user = "o"' >"$work/far.kubeconfig"
 far_as "$work/far.kubeconfig"
+far_rights() { until_ "$1" condition_is "$2" "$3"; }
+condition_is() { kubectl_admin get cluster.endstate.dev far -o json | jq -e --arg status "$1" --arg reason "$2" '.status.conditions[]? | select(.type == "RightsComplete" and .status == $status and .reason == $reason)'; }
+check "rights: the Cluster says that they are complete" far_rights 30 True RightsComplete
 check "rights: the operator's own role lacks nothing" gives 0 "may do all that it must" endstate rights far
 kubectl_admin create serviceaccount nobody >/dev/null
 jq --arg token "$(kubectl_admin create token nobody)" '.users[0].user = {token: $token}' "$work/far.kubeconfig" >"$work/nobody.kubeconfig"
 far_as "$work/nobody.kubeconfig"
 check "rights: what is missing comes as YAML" gives 1 "resources: [pods/eviction]" endstate rights far
 endstate rights far >"$work/missing.yaml" 2>/dev/null || true
+check "rights: with another identity the Cluster says what is missing" far_rights 90 False RightsMissing # a Secret is read each minute
 check "and can be applied as it is" kubectl_admin apply --dry-run=server -f "$work/missing.yaml"
 kubectl_admin delete cluster.endstate.dev far --wait=false >/dev/null
 

@@ -139,7 +139,8 @@ void Connections::use_secret(const std::string& cluster, Result<std::string> bod
   e.hash = hash;
   e.trouble.clear();
   log_(Level::info, e.state.known ? "new credentials" : "connected", {{"cluster", cluster}, {"from", where}});
-  if (std::exchange(e.state.known, true)) return;
+  e.state.credentials = env_.now().mono;
+  if (std::exchange(e.state.known, true)) return hooks_.changed(cluster);
   e.answered = env_.now().mono;
   set(e, cluster, ConditionStatus::unknown, "not probed yet");
   hooks_.connected(cluster);

@@ -53,7 +53,7 @@ std::vector<const Query*> within_bounds(const std::vector<Query>& queries) {
   std::vector<const Query*> out;
   std::size_t lists = 0;
   for (const auto& q : queries) {
-    const bool list = !q.http && q.resource && q.name.empty();
+    const bool list = !q.http && q.resource && q.name.empty() && q.body.empty();
     if (out.size() < max_queries && (!list || lists++ < max_lists)) out.push_back(&q);
   }
   return out;
@@ -111,10 +111,11 @@ Handle ask(Env& env, const HttpQuery& query, std::function<void(Result<HttpAnswe
   return exchange;
 }
 
-// A GET, or a list as text.
+// A GET, a list as text, or what a review answers.
 Handle read_text(Env& env, const Query& q, std::function<void(Result<std::string>)> done) {
   Call call{.cluster = q.cluster, .resource = q.resource, .name_space = q.name_space, .name = q.name, .query = q.query, .path = q.path};
-  call.verb = q.resource && q.name.empty() ? Verb::list : Verb::get;
+  call.verb = !q.body.empty() ? Verb::create : q.resource && q.name.empty() ? Verb::list : Verb::get;
+  call.body = q.body;
   call.timeout = query_timeout;
   auto reading = std::make_shared<Reading>();
   reading->list = call.verb == Verb::list;

@@ -55,6 +55,21 @@ Query query(const std::string& id, HttpQuery http, std::chrono::milliseconds max
 
 }  // namespace
 
+TEST_CASE("facts: a review is posted, and its answer is the fact", "[facts]") {
+  World w;
+  constexpr Resource reviews{"authorization.k8s.io", "v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview", false};
+  std::vector<Call> sent;
+  w.env.on_send = [&](const Call& c) { sent.push_back(c); };
+  Query q{.id = "r", .resource = &reviews, .max_age = 1h};
+  q.body = R"({"metadata":{"name":"x"},"spec":{"namespace":"n"}})";
+  const auto held = ask_facts(w.env, w.pool, {q}, w.facts, [] {});
+  REQUIRE(w.fact("r").body);
+  CHECK(w.fact("r").body->find("\"namespace\":\"n\"") != std::string::npos);
+  REQUIRE(sent.size() == 1);
+  CHECK(sent[0].verb == Verb::create);
+  CHECK_FALSE(ask_facts(w.env, w.pool, {q}, w.facts, [] {}));  // young enough
+}
+
 TEST_CASE("facts: an HTTP exchange, answered with its time, asked again when it is old", "[facts]") {
   World w;
   const std::vector<Query> q{query("a", {.method = "HEAD", .url = "http://x/q", .timeout = 3s, .max_bytes = 100})};

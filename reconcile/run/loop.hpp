@@ -78,6 +78,7 @@ struct Query {
   std::string cluster{};
   const Resource* resource = nullptr;                 // null: `path`
   std::string name_space{}, name{}, query{}, path{};  // an empty name lists
+  std::string body{};                                 // posted instead: a review (authorization.k8s.io), which stores nothing
   std::chrono::milliseconds max_age{1'000};           // an answer that is younger is used again
   // Of a list: each item is decoded at once into that kind's record (Fact::items), page by page, and its text is dropped: the pods of a
   // node are hundreds of KiB as they are sent. Null: the text as it came (Fact::body).
@@ -149,6 +150,7 @@ struct ConnectionState {
   ConditionStatus reachable{};
   std::string message{}, version{};  // version: gitVersion, e.g. v1.34.4
   MonoTime since{}, probed{};
+  MonoTime credentials{};  // since when it has those that it has
 };
 
 struct Snapshot {  // what observe gets

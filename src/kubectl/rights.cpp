@@ -6,67 +6,6 @@
 
 namespace endstate::kubectl {
 
-const std::vector<Right>& business_rights() {
-  constexpr std::string_view agents = v1alpha1::system_namespace;
-  static const std::vector<Right> all{
-      {.group = "endstate.dev",
-       .resource = "hostassignments",
-       .verbs = {"get", "list", "watch", "create", "update", "patch", "delete"},
-       .without = "no host can be told anything"},
-      {.group = "", .resource = "nodes", .verbs = {"get", "list", "watch", "patch", "delete"}, .without = "no machine is ever Ready"},
-      {.group = "", .resource = "pods", .verbs = {"get", "list", "watch"}, .without = "nodes can't be drained"},
-      {.group = "", .resource = "pods/eviction", .verbs = {"create"}, .without = "nodes can't be drained"},
-      {.group = "storage.k8s.io",
-       .resource = "volumeattachments",
-       .verbs = {"list"},
-       .without = "a host is given back without a look at volumes that are still attached"},
-      {.group = "batch", .resource = "jobs", .verbs = {"get", "create", "delete"}, .without = "analysis.probes can't be made"},
-      {.group = "events.k8s.io", .resource = "events", .verbs = {"list"}, .without = "why a probe's Job has no pods isn't told"},
-      {.group = "coordination.k8s.io",
-       .resource = "leases",
-       .verbs = {"get", "list", "watch", "delete"},
-       .name_space = agents,
-       .without = "no agent is known to be alive"},
-      {.group = "rbac.authorization.k8s.io",
-       .resource = "clusterroles",
-       .verbs = {"create", "patch", "list", "watch"},
-       .without = "no host can be given its rights, or they aren't put back when they are gone"},
-      {.group = "rbac.authorization.k8s.io",
-       .resource = "clusterrolebindings",
-       .verbs = {"create", "patch", "list", "watch"},
-       .without = "no host can be given its rights, or a host that enrols anew doesn't take those of its old key"},
-      {.group = "admissionregistration.k8s.io",
-       .resource = "validatingadmissionpolicybindings",
-       .verbs = {"get"},
-       .name = "agents.endstate.dev",
-       .without = "no new agent is let in"},
-      {.group = "certificates.k8s.io",
-       .resource = "certificatesigningrequests",
-       .verbs = {"get", "list", "watch"},
-       .without = "no host gets a certificate"},
-      {.group = "certificates.k8s.io",
-       .resource = "certificatesigningrequests/approval",
-       .verbs = {"patch"},
-       .without = "no host gets a certificate"},
-      {.group = "certificates.k8s.io",
-       .resource = "signers",
-       .verbs = {"approve"},
-       .name = "kubernetes.io/kube-apiserver-client",
-       .without = "no agent gets a certificate"},
-      {.group = "certificates.k8s.io",
-       .resource = "signers",
-       .verbs = {"approve"},
-       .name = "kubernetes.io/kube-apiserver-client-kubelet",
-       .without = "no kubelet gets a certificate"},
-      {.group = "certificates.k8s.io",
-       .resource = "signers",
-       .verbs = {"approve"},
-       .name = "kubernetes.io/kubelet-serving",
-       .without = "no kubelet gets a serving certificate"},
-  };
-  return all;
-}
-
 namespace {
 
 std::pair<std::string, std::string> parts(std::string_view resource) {

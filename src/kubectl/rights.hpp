@@ -1,21 +1,12 @@
-// What endstate's identity must be allowed in a business cluster, as data; and the YAML that grants what it lacks. Pure. The rules are
-// those of manifests/rbac/operator.yaml below "business cluster"; e2e/scenarios/kubectl_test.sh holds the two together.
+// Asking for one of endstate's rights in a business cluster after the other, and the YAML that grants what it lacks. Pure.
 #pragma once
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "controllers/common/rights.hpp"
+
 namespace endstate::kubectl {
-
-struct Right {
-  std::string_view group, resource;  // "pods/eviction"
-  std::vector<std::string_view> verbs;
-  std::string_view name_space{};  // "": everywhere
-  std::string_view name{};        // "": any
-  std::string_view without{};     // what doesn't work without it, for people
-};
-
-const std::vector<Right>& business_rights();
 
 // A SelfSubjectAccessReview that asks for one verb of it.
 std::string review(const Right& right, std::string_view verb);
