@@ -128,6 +128,11 @@ TEST_CASE("a Host of another namespace is never written to, whatever the caches 
     in.more_hosts = {elsewhere};
     CHECK_THROWS_AS(plan(in), std::logic_error);
   }
+  SECTION("claimed there by whoever has this machine's uid") {
+    in.host = changed<api::Host>(elsewhere, [](api::Host& h) { h.spec.consumer_ref->name_space = "theirs"; });
+    in.assignment = nullptr;
+    CHECK_THROWS_AS(plan(in), std::logic_error);
+  }
   SECTION("free: it isn't claimed") {
     in.host = nullptr;
     in.assignment = nullptr;
