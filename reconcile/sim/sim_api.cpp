@@ -5,8 +5,8 @@
 #include <list>
 #include <nlohmann/json.hpp>
 
-#include "reconcile/kube/selector.hpp"
 #include "reconcile/kube/kind.hpp"
+#include "reconcile/kube/selector.hpp"
 
 namespace reconcile {
 namespace {
