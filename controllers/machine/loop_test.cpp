@@ -1026,7 +1026,7 @@ TEST_CASE_METHOD(Ready, "an assignment that was deleted under a machine that goe
 TEST_CASE_METHOD(Ready, "a Machine that is being deleted says so in its phase, whatever it waits for") {
   const auto says = [&](std::string_view what) {
     for (int i = 0; i < 5; ++i) step();
-    const auto machine = m("m1"); // kept, for the condition points into it
+    const auto machine = m("m1");  // kept, for the condition points into it
     REQUIRE(machine);
     CHECK(machine->status.phase == api::MachinePhase::deleting);
     const auto* c = find_condition(machine->status.conditions, "Deleting");
