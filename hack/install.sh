@@ -23,15 +23,20 @@ YAML
   ) || true
   [[ $answer == *delete-protection-values.endstate.dev* ]]
 }
+# Whatever is refused ends it, and is told: `set -e` holds nothing in a function whose end is asked for.
 install_all() {
-  apply -f "$ROOT/manifests/rbac/namespace.yaml"
+  apply -f "$ROOT/manifests/rbac/namespace.yaml" || return 1
   local file roles=()
   for file in "$ROOT"/manifests/rbac/*.yaml; do
     [[ $file == "$hosted_role" ]] || roles+=(-f "$file")
   done
-  apply -f "$ROOT/manifests/crds" "${roles[@]}" -f "$ROOT/manifests/policies"
-  if [[ -n ${HOSTED_CONTROL_PLANES:-} ]]; then apply -f "$hosted_role"; else kubectl_admin delete --ignore-not-found -f "$hosted_role"; fi
-  kubectl_admin wait --for=condition=Established --timeout=60s -f "$ROOT/manifests/crds"
+  apply -f "$ROOT/manifests/crds" "${roles[@]}" -f "$ROOT/manifests/policies" || return 1
+  if [[ -n ${HOSTED_CONTROL_PLANES:-} ]]; then
+    apply -f "$hosted_role" || return 1
+  else
+    kubectl_admin delete --ignore-not-found -f "$hosted_role" || return 1
+  fi
+  kubectl_admin wait --for=condition=Established --timeout=60s -f "$ROOT/manifests/crds" || return 1
   local deadline=$((SECONDS + 30))
   until policies_in_force; do
     ((SECONDS < deadline)) || fail "the admission policies are not in force after 30 s"

@@ -1,8 +1,8 @@
 // etcd of a Hosted cluster: a StatefulSet whose members have names and volumes of their own.
 #include <algorithm>
-#include <charconv>
 
 #include "controllers/cluster/child_workloads.hpp"
+#include "controllers/common/quantity.hpp"
 
 namespace endstate::cluster {
 namespace {
@@ -19,12 +19,8 @@ Object from_annotation(std::string_view variable, std::string_view annotation) {
 // Four fifths of the volume, at most 8 GiB (etcd's own advice): etcd stops taking writes, with an alarm, before its disk is full, and
 // there is room for a snapshot and for a defragmentation. 0: etcd's default.
 std::int64_t quota(const std::string& size) {
-  std::int64_t number = 0;
-  const auto [end, error] = std::from_chars(size.data(), size.data() + size.size(), number);
-  if (error != std::errc() || number <= 0 || number > (1 << 24)) return 0;
-  const std::string_view unit(end, static_cast<std::size_t>(size.data() + size.size() - end));
-  const std::int64_t bytes = number << (unit == "Mi" ? 20 : unit == "Gi" ? 30 : 40);
-  return std::min<std::int64_t>(bytes / 5 * 4, std::int64_t{8} << 30);
+  const auto volume = parse_quantity(size);
+  return volume && volume->nanos > 0 ? std::min<std::int64_t>(volume->whole() / 5 * 4, std::int64_t{8} << 30) : 0;
 }
 
 std::vector<std::string> flags(const Site& s) {

@@ -125,12 +125,12 @@ HostedFacts observe_hosted(const reconcile::Snapshot& given, const api::Cluster&
   read_workloads<reconcile::Deployment>(view, key, out);
   read_workloads<reconcile::StatefulSet>(view, key, out);
   read_secrets(view, cluster, out);
-  for (const auto& f : given.memory.failures)
-    if (f.error.code == reconcile::Code::exists && f.resource == kind_of<reconcile::Secret>.resource)
-      out.taken_secrets.push_back(f.name.str());
-  for (const auto& f : given.memory.failures)
-    if (f.error.code == reconcile::Code::invalid || f.error.code == reconcile::Code::forbidden || f.error.code == reconcile::Code::exists)
+  for (const auto& f : given.memory.failures) {
+    const bool exists = f.error.code == reconcile::Code::exists;
+    if (exists && f.resource == kind_of<reconcile::Secret>.resource) out.taken_secrets.push_back(f.name.str());
+    if (exists || f.error.code == reconcile::Code::invalid || f.error.code == reconcile::Code::forbidden)
       out.refused_writes.push_back(f.what + ": " + f.error.message);
+  }
   return out;
 }
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "reconcile/json/encode.hpp"
+#include "controllers/common/lock_write.hpp"
 
 namespace endstate::cluster {
 
@@ -21,29 +21,6 @@ std::vector<api::ClusterOperation> under_way(const std::vector<api::ClusterOpera
   return out;
 }
 
-namespace {
-
-reconcile::Action status_action(const api::Cluster& cluster, const api::ClusterStatus& status) {
-  const auto& meta = cluster.metadata;
-  std::string body =
-      "{\"apiVersion\":\"endstate.dev/v1alpha1\",\"kind\":\"Cluster\",\"metadata\":{\"name\":" + reconcile::quote(meta.name) +
-      ",\"namespace\":" + reconcile::quote(meta.name_space) + ",\"uid\":" + reconcile::quote(meta.uid) +
-      ",\"resourceVersion\":" + reconcile::quote(meta.resource_version) + "},\"status\":" + reconcile::encode(status) + "}";
-  return {.verb = reconcile::Verb::apply,
-          .kind = &reconcile::kind_of<api::Cluster>,
-          .name_space = meta.name_space,
-          .name = meta.name,
-          .subresource = "status",
-          .body = std::move(body),
-          .uid = meta.uid,
-          .resource_version = meta.resource_version,
-          .stage = 0,
-          .guarded = true,
-          .why = "the lock of what follows"};
-}
-
-}  // namespace
-
 bool lock_first(const api::Cluster& cluster, api::ClusterStatus status, WallTime now, reconcile::Plan& plan) {
   if (!plan.permit) return false;
   const auto id = plan.permit->id();
@@ -55,7 +32,7 @@ bool lock_first(const api::Cluster& cluster, api::ClusterStatus status, WallTime
   status.blocked_by.reset();
   for (auto& a : plan.actions)
     if (a.guarded) ++a.stage;
-  plan.actions.insert(plan.actions.begin(), status_action(cluster, status));
+  plan.actions.insert(plan.actions.begin(), lock_write(cluster, status, "the lock of what follows"));
   return true;
 }
 

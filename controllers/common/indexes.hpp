@@ -19,26 +19,22 @@ inline std::string path(std::string_view name_space, std::string_view name) { re
 // What a business cluster says (HostAssignment, Node, CertificateSigningRequest, Lease) never selects an object outside the namespace of
 // the Cluster that it came from: its administrator may be the enemy of every other namespace. `connection`: "<namespace>/<Cluster>"; the
 // meta cluster ("") may speak of all.
-inline bool may_speak_of(std::string_view connection, std::string_view name_space) {
-  return connection.empty() || connection.substr(0, connection.find('/')) == name_space;
-}
+bool may_speak_of(std::string_view connection, std::string_view name_space);
 
 // Who has this Host. A claim that names another namespace than the Host's own is nobody's, whoever wrote it: null.
-inline const v1alpha1::ConsumerRef* claim_of(const v1alpha1::Host& h) {
-  const auto& consumer = h.spec.consumer_ref;
-  return consumer && consumer->name_space == h.metadata.name_space ? &*consumer : nullptr;
-}
+const v1alpha1::ConsumerRef* claim_of(const v1alpha1::Host& h);
 // A Host belongs to a Machine only within one namespace, and by uid.
-inline bool belongs_to(const v1alpha1::Host& h, const v1alpha1::Machine& m) {
-  const auto* claim = claim_of(h);
-  return claim && claim->name_space == m.metadata.name_space && claim->uid == m.metadata.uid;
-}
+bool belongs_to(const v1alpha1::Host& h, const v1alpha1::Machine& m);
+// What a set owns is of its own namespace: who names its uid elsewhere, as an owner or by a label, names nobody, though the garbage
+// collector needs a while to say so, and a finalizer makes it a long one.
+std::string owned_in(std::string_view name_space, std::string_view set_uid);
 
 // ---- Machine ----
-// Value: uid of the managing owner (its MachineSet).
+// Value: owned_in(...) of the managing owner (its MachineSet).
 inline constexpr reconcile::Index machines_by_set = reconcile::index<v1alpha1::Machine>("set", [](const v1alpha1::Machine& m, auto& emit) {
-  if (const auto* owner = m.metadata.controller()) emit(owner->uid.view());
+  if (const auto* owner = m.metadata.controller()) emit(owned_in(m.metadata.name_space, owner->uid));
 });
+std::vector<reconcile::Ref<v1alpha1::Machine>> machines_of(const reconcile::View& view, const v1alpha1::MachineSet& set);
 // Value: "<namespace>/<cluster name>".
 inline constexpr reconcile::Index machines_by_cluster = reconcile::index<v1alpha1::Machine>(
     "cluster", [](const v1alpha1::Machine& m, auto& emit) { emit(path(m.metadata.name_space, m.spec.cluster_name)); });
@@ -55,9 +51,10 @@ inline constexpr reconcile::Index machines_without_host =
     });
 
 // ---- MachineSet ----
-// Value: its uid, which its ControllerRevisions carry as a label.
-inline constexpr reconcile::Index sets_by_uid =
-    reconcile::index<v1alpha1::MachineSet>("uid", [](const v1alpha1::MachineSet& s, auto& emit) { emit(s.metadata.uid.view()); });
+// Value: owned_in(...) of itself; its ControllerRevisions carry the uid as a label.
+inline constexpr reconcile::Index sets_by_uid = reconcile::index<v1alpha1::MachineSet>(
+    "uid", [](const v1alpha1::MachineSet& s, auto& emit) { emit(owned_in(s.metadata.name_space, s.metadata.uid)); });
+std::vector<reconcile::Ref<v1alpha1::MachineSet>> sets_of(const reconcile::View& view, const reconcile::ControllerRevision& r);
 // Value: "<namespace>/<cluster name>".
 inline constexpr reconcile::Index sets_by_cluster = reconcile::index<v1alpha1::MachineSet>(
     "cluster", [](const v1alpha1::MachineSet& s, auto& emit) { emit(path(s.metadata.name_space, s.spec.cluster_name)); });
@@ -73,9 +70,12 @@ inline constexpr reconcile::Index sets_by_after =
     });
 
 // ---- ControllerRevision ----
-// Value: uid of its MachineSet.
-inline constexpr reconcile::Index revisions_by_set = reconcile::index<reconcile::ControllerRevision>(
-    "set", [](const reconcile::ControllerRevision& r, auto& emit) { emit(r.metadata.labels.get(v1alpha1::label::set_uid)); });
+// Value: owned_in(...) of its MachineSet.
+inline constexpr reconcile::Index revisions_by_set =
+    reconcile::index<reconcile::ControllerRevision>("set", [](const reconcile::ControllerRevision& r, auto& emit) {
+      emit(owned_in(r.metadata.name_space, r.metadata.labels.get(v1alpha1::label::set_uid)));
+    });
+std::vector<reconcile::Ref<reconcile::ControllerRevision>> revisions_of(const reconcile::View& view, const v1alpha1::MachineSet& set);
 
 // ---- Host ----
 // Value: "<namespace>/<uid>" of the Machine that has it: the truth of a claim.
@@ -88,10 +88,7 @@ inline constexpr reconcile::Index hosts_by_uid = reconcile::index<v1alpha1::Host
   emit(path({}, h.metadata.uid));
 });
 // The Host of that uid, if that connection may speak of it.
-inline std::vector<reconcile::Ref<v1alpha1::Host>> hosts_named(const reconcile::View& view, std::string_view connection,
-                                                               std::string_view uid) {
-  return view.by_index<v1alpha1::Host>("", hosts_by_uid, path(connection.substr(0, connection.find('/')), uid));
-}
+std::vector<reconcile::Ref<v1alpha1::Host>> hosts_named(const reconcile::View& view, std::string_view connection, std::string_view uid);
 // Value: its name, which is also its Node's. Of all namespaces: who comes from a business cluster asks may_speak_of.
 inline constexpr reconcile::Index hosts_by_name =
     reconcile::index<v1alpha1::Host>("name", [](const v1alpha1::Host& h, auto& emit) { emit(h.metadata.name.view()); });

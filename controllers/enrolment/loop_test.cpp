@@ -622,6 +622,36 @@ TEST_CASE("a claim by a Machine of another namespace leads nowhere", "[enrolment
   CHECK(r.said(r.meta, "second").empty());
 }
 
+TEST_CASE("what a business cluster says wakes no Host outside the namespace of its Cluster", "[enrolment]") {
+  Rig r;
+  r.enrol();
+  api::HostAssignment assignment;
+  assignment.metadata.name = r.uid;
+  reconcile::Node node;
+  node.metadata.name = "h1";
+  reconcile::ClusterRole role;
+  role.metadata.name = names::role(r.uid);
+  reconcile::CertificateSigningRequest by_host, by_kubelet;
+  by_host.spec.username = names::user(r.uid);
+  by_kubelet.spec.username = "system:node:h1";
+  const auto woken = [&](const reconcile::Kind& kind, std::string_view connection, const void* object) {
+    std::set<std::string> keys;
+    for (const auto& source : r.op->enrolment.sources())
+      if (source.kind == &kind)
+        source.keys(r.op->caches, connection, nullptr, object, [&](const reconcile::Key& key) { keys.insert(key.str()); });
+    return keys.size();
+  };
+  for (const auto* connection : {"default/far", "", "prod/far", "default2/far", "defaul/far"}) {
+    INFO(connection);
+    const std::size_t n = std::string_view(connection) == "default/far" || std::string_view(connection).empty() ? 1 : 0;
+    CHECK(woken(reconcile::kind_of<api::HostAssignment>, connection, &assignment) == n);
+    CHECK(woken(reconcile::kind_of<reconcile::Node>, connection, &node) == n);
+    CHECK(woken(reconcile::kind_of<reconcile::ClusterRole>, connection, &role) == n);
+    CHECK(woken(reconcile::kind_of<reconcile::CertificateSigningRequest>, connection, &by_host) == n);
+    CHECK(woken(reconcile::kind_of<reconcile::CertificateSigningRequest>, connection, &by_kubelet) == n);
+  }
+}
+
 TEST_CASE("what people write beside a Host is nobody's word", "[enrolment]") {
   Rig r;
   r.enrol();

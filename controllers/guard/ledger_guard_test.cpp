@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "apis/v1alpha1/cluster.hpp"
+#include "controllers/guard/ledger_guard_fleets.hpp"
 #include "reconcile/cache/caches.hpp"
 #include "reconcile/json/decode.hpp"
 #include "reconcile/json/encode.hpp"
@@ -733,6 +734,36 @@ TEST_CASE("what is under way, counted change by change, is what counting from no
     CHECK(p.metrics.text().find("guard_recounts_total") != std::string::npos);
     CHECK(p.metrics.text().find("guard_recount_mismatches_total{") == std::string::npos);
   }
+}
+
+TEST_CASE("a business cluster's word counts in its own Cluster's account, whatever it names", "[ledger]") {
+  World w;
+  w.cluster();
+  w.machines(1);
+  reconcile::SimApi theirs(w.world);
+  Process p(w.world, w.server, "operator");
+  p.env.serve("theirs/far", theirs);
+  for (const auto* connection : {"theirs/far", ""}) p.caches.watch(connection, {.kind = &reconcile::kind_of<api::HostAssignment>});
+  Fleets fleets(
+      p.env, p.caches, [] { return true; }, p.metrics, reconcile::no_log());
+  fleets.follow(p.caches);
+  w.world.run_for(5s);
+  api::HostAssignment forged;
+  forged.metadata.name = "h-uid";
+  forged.metadata.annotations.set(api::annotation::machine, "prod/m0");
+  forged.metadata.labels.set(api::label::cluster_name, "hz");
+  forged.spec.machine_uid = w.request(0).subject_uid;
+  forged.spec.state = api::AssignmentState::active;
+  forged.spec.grant_id = "0123456789abcdef";
+  forged.spec.revision = "r2";
+  const auto put = [&](reconcile::SimApi& server) {
+    REQUIRE(server.request({.verb = Verb::create, .resource = &reconcile::resource_of<api::HostAssignment>, .body = manifest(forged)}));
+    w.world.run_for(5s);
+  };
+  put(theirs);
+  CHECK(fleets.of({"prod", "hz"}).locks() == 0);
+  put(w.server);  // the same word in the Cluster's own connection is of a lock that was lost
+  CHECK(fleets.of({"prod", "hz"}).locks() == 1);
 }
 
 TEST_CASE("creations one after the other, 40 a second, cost about a write a second", "[ledger]") {

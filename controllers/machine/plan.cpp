@@ -2,6 +2,7 @@
 
 #include <functional>
 
+#include "controllers/common/lock_write.hpp"
 #include "controllers/machine/pass.hpp"
 #include "reconcile/json/encode.hpp"
 
@@ -11,25 +12,10 @@ using reconcile::Action, reconcile::kind_of, reconcile::quote, reconcile::Verb;
 
 namespace {
 
-// The lock: the draft of the status as the first guarded write, by compare-and-swap. What the grant permits follows at stage 1. Refused,
-// neither is written.
-void put_lock(Pass& p) {
-  const auto& meta = p.machine.metadata;
-  const reconcile::Kind& kind = kind_of<api::Machine>;
-  Action a{.verb = Verb::apply, .kind = &kind, .cluster = {}, .name_space = meta.name_space, .name = meta.name, .subresource = "status"};
-  a.body = R"({"apiVersion":)" + quote(api_version(*kind.resource)) + R"(,"kind":)" + quote(kind.resource->kind) +
-           R"(,"metadata":{"name":)" + quote(meta.name) + R"(,"namespace":)" + quote(meta.name_space) + R"(,"uid":)" + quote(meta.uid) +
-           R"(,"resourceVersion":)" + quote(meta.resource_version) + R"(},"status":)" + reconcile::encode(p.status) + "}";
-  a.uid = meta.uid;
-  a.resource_version = meta.resource_version;
-  a.guarded = true;
-  a.why = "lock: " + std::string(reconcile::name_of(p.status.operation->type));
-  p.out.actions.insert(p.out.actions.begin(), std::move(a));
-}
-
 reconcile::Plan write(Pass& p, std::chrono::milliseconds settle) {
   if (p.lock_written) {
-    put_lock(p);
+    const auto why = "lock: " + std::string(reconcile::name_of(p.status.operation->type));
+    p.out.actions.insert(p.out.actions.begin(), lock_write(p.machine, p.status, why));
     return std::move(p.out);
   }
   if (p.is_last) return std::move(p.out);

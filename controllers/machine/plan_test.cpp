@@ -5,6 +5,7 @@
 #include <catch2/catch.hpp>
 #include <chrono>
 
+#include "controllers/guard/testing.hpp"
 #include "controllers/machine/pass.hpp"
 
 using namespace endstate::machine;
@@ -128,6 +129,11 @@ TEST_CASE("a Host of another namespace is never written to, whatever the caches 
     in.more_hosts = {elsewhere};
     CHECK_THROWS_AS(plan(in), std::logic_error);
   }
+  SECTION("claimed there by whoever has this machine's uid") {
+    in.host = changed<api::Host>(elsewhere, [](api::Host& h) { h.spec.consumer_ref->name_space = "theirs"; });
+    in.assignment = nullptr;
+    CHECK_THROWS_AS(plan(in), std::logic_error);
+  }
   SECTION("free: it isn't claimed") {
     in.host = nullptr;
     in.assignment = nullptr;
@@ -205,7 +211,17 @@ TEST_CASE("the way back is told from the way forward by the set") {
     if (*c.rejected) set.status.rejected_revisions.push_back({.revision = c.rejected});
     in.set = std::make_shared<api::MachineSet>(set);
     INFO(c.rejected << " " << c.current);
-    CHECK(plan(in).permit->operation == c.operation);
+    const auto permit = plan(in).permit;
+    CHECK(permit->operation == c.operation);
+    // What the guard makes of that word: a full window, an open breaker and a freeze hold the way forward alone.
+    endstate::guard::testing::World guard;
+    guard.machine().metadata.uid = permit->subject_uid;
+    auto& budget = guard.budget();
+    budget.spec.limits.push_back({.name = "all",
+                                  .operations = {api::BudgetOperation::machine_update, api::BudgetOperation::machine_rollback},
+                                  .windows = {{3600s, 0}}});
+    const auto verdict = guard.one(*permit);
+    CHECK(verdict == (c.operation == "MachineRollback" ? "granted" : "b WindowFull"));
   }
 }
 

@@ -224,9 +224,7 @@ void set_changed(const View& view, std::string_view, const void* before, const v
 }
 
 void revision_changed(const View& view, std::string_view, const void* before, const void* after, const Enqueue& enqueue) {
-  const auto& meta = as<ControllerRevision>(after ? after : before)->metadata;
-  for (const auto& set : view.by_index<api::MachineSet>("", sets_by_uid, meta.labels.get(api::label::set_uid)))
-    enqueue(set->metadata.key());
+  for (const auto& set : sets_of(view, *as<ControllerRevision>(after ? after : before))) enqueue(set->metadata.key());
 }
 
 void cluster_changed(const View& view, std::string_view, const void* before, const void* after, const Enqueue& enqueue) {
@@ -281,7 +279,7 @@ std::function<reconcile::Plan()> MachineSetLoop::observe(const reconcile::Snapsh
   if (!s.set) return nullptr;
   s.now = std::chrono::floor<std::chrono::seconds>(given.now.wall);
   s.fresh = is_fresh(view);
-  s.machines = view.by_index<api::Machine>("", machines_by_set, s.set->metadata.uid);
+  s.machines = machines_of(view, *s.set);
   if (const auto& after = s.set->spec.rollout.after) {
     const auto find = [&](const Text& name) { return view.get<api::MachineSet>("", key.name_space, name); };
     s.after = find(after->name);
@@ -296,7 +294,7 @@ std::function<reconcile::Plan()> MachineSetLoop::observe(const reconcile::Snapsh
   read_refused_jobs(given.memory, s);
   read_refusals(given.memory, s);
   read_preflight(view, given.memory, s);
-  auto objects = view.by_index<ControllerRevision>("", revisions_by_set, s.set->metadata.uid);
+  auto objects = revisions_of(view, *s.set);
   std::vector<std::pair<std::string, reconcile::Fact>> facts(given.memory.facts.begin(), given.memory.facts.end());
   return [s = std::move(s), objects = std::move(objects), facts = std::move(facts)]() mutable {
     read_facts(facts, s);

@@ -175,3 +175,72 @@ TEST_CASE("a machine that nobody owns is no reason to make others, nor is one to
   REQUIRE(w.patch<api::MachineSet>("web", {{"spec", {{"replicas", 3}}}}));
   REQUIRE(w.until([&] { return w.machines().size() == 3 && !w.owner(w.machines()[0]).empty() && !w.owner(w.machines()[1]).empty(); }, 10s));
 }
+
+TEST_CASE("what stands in another namespace is no part of a set, whatever owner it names", "[owner]") {
+  World w(1);
+  w.make_set(2);
+  REQUIRE(w.until([&] { return w.set().value("/status/replicas"_json_pointer, 0) == 2; }, 20s));
+  const std::string uid = w.set()["metadata"]["uid"];
+  const auto forge = [&]<class T>(const T*, json object) {
+    object["metadata"]["namespace"] = "theirs";
+    object["metadata"]["ownerReferences"] = {
+        {{"apiVersion", "endstate.dev/v1alpha1"}, {"kind", "MachineSet"}, {"name", "web"}, {"uid", uid}, {"controller", true}}};
+    REQUIRE(w.server.request({.verb = Verb::create, .resource = &resource_of<T>, .name_space = "theirs", .body = object.dump()}));
+  };
+  const auto in = [&](const std::string& name_space) {
+    const auto all = w.machines();
+    return std::count_if(all.begin(), all.end(), [&](const json& m) { return m["metadata"]["namespace"] == name_space; });
+  };
+  for (const std::string name : {"a", "b", "c"})
+    forge(static_cast<const api::Machine*>(nullptr),
+          {{"metadata", {{"name", name}, {"labels", {{"pool", "web"}}}}},
+           {"spec", {{"clusterName", "blue"}, {"packages", {{{"name", "k"}, {"versionRef", {{"name", "k-1"}}}}}}}}});
+  auto revision = json::parse(w.server.list(resource_of<ControllerRevision>).at(0));
+  const json meta{{"name", revision["metadata"]["name"]}, {"labels", revision["metadata"]["labels"]}};
+  revision["metadata"] = meta;
+  revision["revision"] = 99;
+  forge(static_cast<const ControllerRevision*>(nullptr), revision);
+  REQUIRE(w.patch<api::MachineSet>("web", {{"spec", {{"replicas", 3}, {"template", {{"spec", {{"labels", {{"x", "y"}}}}}}}}}}));
+  w.world.run_for(60s);
+  CHECK(in("default") == 3);
+  CHECK(in("theirs") == 3);
+  CHECK(w.set().value("/status/replicas"_json_pointer, 0) == 3);
+  std::vector<int> numbers;
+  for (const auto& text : w.server.list(resource_of<ControllerRevision>, "default")) numbers.push_back(json::parse(text)["revision"]);
+  std::sort(numbers.begin(), numbers.end());
+  CHECK(numbers == std::vector{1, 2});  // not 100: theirs is none of its history
+}
+
+TEST_CASE("another namespace's revision or MetricSource wakes no set", "[owner]") {
+  World w(1);
+  w.create<api::MachineSet>(
+      {{"metadata", {{"name", "web"}}},
+       {"spec",
+        {{"clusterName", "blue"},
+         {"paused", true},
+         {"selector", {{"matchLabels", {{"pool", "web"}}}}},
+         {"template", {{"metadata", {{"labels", {{"pool", "web"}}}}}}},
+         {"rollout",
+          {{"steps",
+            {{{"name", "canary"},
+              {"updated", 1},
+              {"analysis", {{"checks", {{{"name", "errors"}, {"sourceRef", {{"name", "prometheus"}}}, {"query", "x"}}}}}}}}}}}}}});
+  w.world.run_for(5s);
+  ControllerRevision revision;
+  revision.metadata.labels.set(api::label::set_uid, w.set()["metadata"]["uid"].get<std::string>());
+  api::MetricSource metrics;
+  metrics.metadata.name = "prometheus";
+  const auto woken = [&](const Kind& kind, const void* object) {
+    std::size_t n = 0;
+    for (const auto& source : the_sets.sources())
+      if (source.kind == &kind) source.keys(w.caches, "", nullptr, object, [&](const Key&) { ++n; });
+    return n;
+  };
+  for (const auto* name_space : {"default", "theirs"}) {
+    INFO(name_space);
+    revision.metadata.name_space = metrics.metadata.name_space = name_space;
+    const std::size_t n = std::string_view(name_space) == "default" ? 1 : 0;
+    CHECK(woken(kind_of<ControllerRevision>, &revision) == n);
+    CHECK(woken(kind_of<api::MetricSource>, &metrics) == n);
+  }
+}

@@ -33,7 +33,7 @@ constexpr reconcile::Index revisions_by_package =
 
 // The way back of a set: what its status calls current, and what its template is. Older history holds nothing.
 bool is_way_back(const View& view, const ControllerRevision& r) {
-  for (const auto& set : view.by_index<api::MachineSet>("", sets_by_uid, r.metadata.labels.get(api::label::set_uid))) {
+  for (const auto& set : sets_of(view, r)) {
     const auto prefix = set->metadata.name.str() + "-";
     const auto name = r.metadata.name.view();
     if (!name.starts_with(prefix)) continue;
@@ -123,7 +123,7 @@ void set_changed(const View& view, std::string_view, const void* before, const v
   const auto* a = as<api::MachineSet>(before);
   const auto* b = as<api::MachineSet>(after);
   if (a && b && a->status.current_revision == b->status.current_revision && a->status.update_revision == b->status.update_revision) return;
-  for (const auto& r : view.by_index<ControllerRevision>("", revisions_by_set, (b ? b : a)->metadata.uid))
+  for (const auto& r : revisions_of(view, *(b ? b : a)))
     for (const auto& name : packages_of(*r)) enqueue({{}, name});
 }
 

@@ -56,7 +56,7 @@ has_policy() { grep -q "^  name: $1.endstate.dev\$" "$RUN_DIR/with-values.yaml";
 mkdir -p "$RUN_DIR"
 for value in policies.deleteProtection=false policies.install=false policies.deleteProtection=null; do
   with_values --set "$value"
-  for policy in agents nodes operator operator-secrets operator-approvals join-meta claims keys adopt-node; do check "with $value the policy $policy is there" has_policy "$policy"; done
+  for policy in agents nodes operator operator-secrets operator-approvals join-meta claims keys adopt-node break-glass; do check "with $value the policy $policy is there" has_policy "$policy"; done
   if [[ $value == *null ]]; then
     check "with $value delete protection is there, as after --reuse-values" has_policy delete-protection
   else

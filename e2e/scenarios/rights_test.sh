@@ -202,7 +202,7 @@ may edit-user patch machinesets.endstate.dev --subresource=scale -n default
 may_not edit-user create clusters.endstate.dev -n default
 may admin-user create clusters.endstate.dev -n default
 may_not admin-user create changebudgets.endstate.dev
-for right in join-meta,clusters restore-keys,clusters claim,hosts adopt-node,machines; do may_not admin-user "${right%,*}" "${right#*,}.endstate.dev" -n default; done
+for right in join-meta,clusters restore-keys,clusters break-glass,clusters claim,hosts adopt-node,machines; do may_not admin-user "${right%,*}" "${right#*,}.endstate.dev" -n default; done
 as_editor() { kubectl_admin --as=edit-user "$@"; }
 lone_machine() { printf 'apiVersion: endstate.dev/v1alpha1\nkind: Machine\nmetadata: {name: lone, namespace: default, annotations: {%s}}\nspec: {clusterName: none, packages: []}\n' "$1" | as_editor create -f -; }
 refuses "taking a Node over is a right of its own" "verb adopt-node" lone_machine "endstate.dev/adopt-node: some-uid"

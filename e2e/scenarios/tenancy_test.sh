@@ -320,6 +320,66 @@ story_operator() { # 09
   k delete clusterrolebinding boss >/dev/null
 }
 
+story_break_glass() { # 10
+  local person=system:serviceaccount:c:person first
+  k apply -f - >/dev/null <<'Y'
+apiVersion: endstate.dev/v1alpha1
+kind: ChangeBudget
+metadata: {name: nothing-today}
+spec:
+  clusterSelector: {matchLabels: {glass: "true"}}
+  limits: [{name: creations, operations: [MachineCreate], windows: [{durationSeconds: 86400, max: 0}]}]
+Y
+  as c label cluster.endstate.dev here glass=true >/dev/null
+  host g 10.1.0.30 | as c apply -f - >/dev/null
+  k patch host.endstate.dev g -n c --subresource=status --type=merge -p '{"status":{"phase":"Ready"}}' >/dev/null
+  machine mg here g | as c apply -f - >/dev/null
+  check "a budget holds a creation" by 30 blocked_is c mg WindowFull
+
+  said() { printf 'until=%s by=%s reason=%s' "$(date -u -d "$1" +%FT%TZ)" "${3:-$person}" "$2"; } # UNTIL REASON [WHO]
+  says() { as c annotate cluster.endstate.dev here --overwrite endstate.dev/break-glass="$1"; }
+  glass() { k get cluster.endstate.dev here -n c -o jsonpath="{.status.breakGlass.$1}"; }
+  glass_is() { [[ $(glass state) == "$1" ]]; }
+  first=$(said '+1 day' 'the fix cannot wait')
+  refuses "the admin of a namespace doesn't break the glass" "bind the ClusterRole endstate-glass-breaker to you in this namespace" says "$first"
+  makes() { printf 'apiVersion: endstate.dev/v1alpha1\nkind: Cluster\nmetadata: {name: there, annotations: {endstate.dev/break-glass: "%s"}}\nspec: {controlPlane: {type: External, kubeconfigSecret: {name: far}}}\n' "$first" | as c create --dry-run=server -f -; }
+  refuses "nor with a new Cluster" "bind the ClusterRole endstate-glass-breaker" makes
+  check "he edits the rest of the Cluster" as c annotate cluster.endstate.dev here --overwrite example.com/note=y
+  k create rolebinding on-call -n c --clusterrole=endstate-glass-breaker --serviceaccount=c:person >/dev/null
+  may_break() { [[ $(as c auth can-i break-glass cluster.endstate.dev/here -n c) == yes ]]; }
+  by 10 may_break
+  refuses "with the right: not without a reason" "at least 8 characters" says "$(said '+1 hour' short)"
+  refuses "not without an end" "until=" says "by=$person reason=the fix cannot wait"
+  refuses "not in another's name" "must say by=$person" says "$(said '+1 hour' 'the fix cannot wait' alice)"
+  check "nothing of that was taken for said" test -z "$(glass state)"
+  check "as it must be, it is accepted" says "$first"
+  check "endstate takes it up" by 10 glass_is Active
+  four_hours() { (($(date -d "$(glass endTime)" +%s) - $(date -d "$(glass startTime)" +%s) == 4 * 3600)); }
+  check "for 4 hours and no longer" four_hours
+  is_claimed() { [[ -n $(consumer c g) ]]; }
+  check "and the creation goes on" by 30 is_claimed
+  told() { [[ $(k get events.events.k8s.io -n c -o json | jq -r --arg r "$1" '[.items[] | select(.reason == $r and .regarding.name == "here")] | length') -gt 0 ]]; }
+  check "it is told by an event" by 10 told BreakGlass
+  audited() { grep -F '"break-glass.endstate.dev/said"' "$RUN_DIR/audit.log" | jq -e --arg who "$person" --arg said "$first" 'select(.user.username == $who and .annotations["break-glass.endstate.dev/said"] == $said)'; }
+  check "and stands in the audit log with who said it" audited
+
+  k delete rolebinding on-call -n c >/dev/null
+  may_not_break() { ! may_break; }
+  by 10 may_not_break
+  check "who may edit the Cluster may end it" as c annotate cluster.endstate.dev here endstate.dev/break-glass-
+  check "it has ended" by 10 glass_is Ended
+  check "and told" by 10 told BreakGlassEnded
+  k create rolebinding on-call -n c --clusterrole=endstate-glass-breaker --serviceaccount=c:person >/dev/null
+  by 10 may_break
+  says "$first" >/dev/null
+  check "the same text is not accepted twice" holds 4 glass_is Ended
+  says "$(said '+6 seconds' 'and another thing')" >/dev/null
+  check "another is" by 5 glass_is Active
+  check "until its time" by 15 glass_is Ended
+  k delete rolebinding on-call -n c >/dev/null
+  k delete changebudget.endstate.dev nothing-today >/dev/null
+}
+
 story_far_cluster_claims
 story_claims_are_written_by_endstate
 story_meta_cluster_is_joined_by_right
@@ -330,4 +390,5 @@ story_roles_come_back
 story_token_that_nobody_uses
 story_stolen_host
 story_operator
+story_break_glass
 finish

@@ -62,7 +62,8 @@ class Env {
   virtual std::uint64_t random() = 0;
   [[nodiscard]] virtual Handle at(MonoTime when, std::function<void()> task) = 0;
   // frame: one watch event ({"type":..,"object":..}), one item of a list, a list's own metadata (last, as {"metadata":{...}}), or the
-  // whole body of any other reply; valid during the call only. end: exactly once, after the last frame.
+  // whole body of any other reply; valid during the call only. A watch's first frame is empty: the server has accepted it, though nothing
+  // has happened yet. end: exactly once, after the last frame.
   [[nodiscard]] virtual Handle call(Call call, std::function<void(std::string_view frame)> frame,
                                     std::function<void(Result<void>)> end) = 0;
   [[nodiscard]] virtual Handle http(HttpCall call, std::function<void(Result<HttpAnswer>)> end) = 0;

@@ -1,6 +1,5 @@
 #include "reconcile/kube/curl_env.hpp"
 
-#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -26,6 +25,7 @@
 #include "reconcile/base/free_by.hpp"
 #include "reconcile/base/server_clock.hpp"
 #include "reconcile/kube/api_error.hpp"
+#include "reconcile/kube/ends.hpp"
 #include "reconcile/kube/frames.hpp"
 #include "reconcile/kube/poller.hpp"
 #include "reconcile/kube/timer_heap.hpp"
@@ -130,34 +130,6 @@ std::string_view authority_of(std::string_view url) {
   url.remove_prefix(url.find("://") + 3);
   url = url.substr(0, url.find_first_of("/?#"));
   return url.find('@') == std::string_view::npos ? url : std::string_view();
-}
-
-// Both ends of a TCP connection: the port of ours alone may be that of another one, to another server.
-struct Ends {
-  std::string peer;
-  int peer_port = 0, port = 0;
-  friend bool operator==(const Ends&, const Ends&) = default;
-};
-
-std::pair<std::string, int> address_of(const sockaddr_storage& a) {
-  char text[INET6_ADDRSTRLEN] = {};
-  if (a.ss_family == AF_INET6) {
-    const auto& v6 = reinterpret_cast<const sockaddr_in6&>(a);
-    inet_ntop(AF_INET6, &v6.sin6_addr, text, sizeof text);
-    return {text, ntohs(v6.sin6_port)};
-  }
-  const auto& v4 = reinterpret_cast<const sockaddr_in&>(a);
-  inet_ntop(AF_INET, &v4.sin_addr, text, sizeof text);
-  return {text, ntohs(v4.sin_port)};
-}
-
-Ends ends_of(curl_socket_t socket) {
-  sockaddr_storage ours{}, theirs{};
-  socklen_t size = sizeof ours, their_size = sizeof theirs;
-  if (getsockname(socket, reinterpret_cast<sockaddr*>(&ours), &size) != 0) return {};
-  if (getpeername(socket, reinterpret_cast<sockaddr*>(&theirs), &their_size) != 0) return {};
-  auto [peer, peer_port] = address_of(theirs);
-  return {std::move(peer), peer_port, address_of(ours).second};
 }
 
 struct Connection {

@@ -1,7 +1,5 @@
 #include "reconcile/run/actor.hpp"
 
-#include <openssl/crypto.h>
-
 #include <algorithm>
 #include <deque>
 
@@ -9,6 +7,7 @@
 #include "reconcile/kube/url.hpp"
 #include "reconcile/kube/workloads.hpp"
 #include "reconcile/run/body.hpp"
+#include "reconcile/run/wiped.hpp"
 
 namespace reconcile {
 
@@ -55,17 +54,6 @@ bool is_refusal(const Error& e) {
 }
 // Was it done or not? An answer says no, but for one of an API server that doesn't know (api_error.hpp).
 bool is_open(const Error& e) { return e.code == Code::maybe_done || e.reason == "InternalError"; }
-
-// Texts with keys in them: wiped when they go.
-struct Wiped {
-  std::vector<std::string> texts;
-  Wiped() = default;
-  Wiped(const Wiped&) = delete;
-  Wiped& operator=(const Wiped&) = delete;
-  ~Wiped() {
-    for (auto& text : texts) OPENSSL_cleanse(text.data(), text.size());
-  }
-};
 
 }  // namespace
 

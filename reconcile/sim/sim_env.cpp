@@ -120,7 +120,16 @@ void SimEnv::no_reply(const std::shared_ptr<Exchange>& x, Error error) {
   });
 }
 
-Now SimEnv::now() const { return {world_.now(), world_.wall() + wall_offset_}; }
+Now SimEnv::now() const {
+  const auto mono = world_.now();
+  return {mono, clock_ ? clock_->wall(mono) : world_.wall() + wall_offset_};
+}
+
+void SimEnv::dated(WallTime date, MonoTime sent) {
+  if (!clock_) return;
+  const auto jump = clock_->take(std::chrono::floor<std::chrono::seconds>(date + server_offset_), sent, world_.now());
+  if (jump && clock_jumped) clock_jumped(jump->before, jump->after);
+}
 
 void SimEnv::inside(MonoTime when, std::function<void()> task) {
   world_.post(when, [life = life_, &world = world_, task = std::move(task)]() mutable {
@@ -238,9 +247,10 @@ void SimEnv::send(const std::shared_ptr<Exchange>& x) {
       const auto held = weak.lock();
       if (!held) return;
       if (reply_lost || held->silent) return finish(held, fail(lost));
-      inside(world_.now() + hop(), [weak, reply = std::move(reply)]() mutable {
+      inside(world_.now() + hop(), [this, weak, date = world_.wall(), reply = std::move(reply)]() mutable {
         const auto to = weak.lock();
         if (!to || to->over) return;
+        if (to->call.cluster.empty()) dated(date, to->begun);
         for (const auto& frame : reply.frames) {
           if (to.use_count() == 1 || to->over) return;  // dropped by the frame before
           to->frame(frame);

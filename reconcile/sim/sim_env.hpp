@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "reconcile/base/env.hpp"
+#include "reconcile/base/server_clock.hpp"
 
 namespace reconcile {
 
@@ -94,6 +95,12 @@ class SimEnv final : public Env {
   // goes on.
   void freeze(const std::string& cluster, bool on);
   void jump_wall(std::chrono::microseconds by) { wall_offset_ += by; }
+  // From now on its time is the meta cluster's, by the Date of each answer, as in a CurlEnv with server_time; the local clock may jump.
+  void follow_server_time() { clock_ = std::make_unique<ServerClock>(now()); }
+  void jump_server(std::chrono::microseconds by) {
+    server_offset_ += by;
+  }  // the clock of the meta cluster's API server, as it answers here
+  std::function<void(WallTime before, WallTime after)> clock_jumped{};
   std::function<Result<HttpAnswer>(const HttpCall&)> on_http;  // null: every http() call is refused
   std::function<void(const Call&)> on_send;                    // sees each call when it is made
   std::uint64_t calls() const { return calls_; }
@@ -132,7 +139,9 @@ class SimEnv final : public Env {
   std::map<std::string, std::vector<std::function<void()>>, std::less<>> frozen_;  // what waits there
   std::map<std::string, std::chrono::nanoseconds, std::less<>> slow_;
   std::vector<std::weak_ptr<Exchange>> exchanges_;  // under way, for disconnect()
-  std::chrono::microseconds wall_offset_{0};
+  void dated(WallTime date, MonoTime sent);
+  std::chrono::microseconds wall_offset_{0}, server_offset_{0};
+  std::unique_ptr<ServerClock> clock_;  // null: the local one counts
   std::uint64_t calls_ = 0;
 };
 

@@ -253,7 +253,7 @@ Tree tree_of(const api::Cluster& cluster, const Refs<api::MachineSet>& sets, con
   for (const auto& b : budgets) root.below.push_back(tree_of_budget(*b, cluster.metadata.key().str(), now));
   if (budgets.empty()) root.add("no ChangeBudget selects it: everything is granted");
   if (ledger && !ledger->status.grants.empty()) {
-    auto& grants = root.add("permits under way: " + std::to_string(ledger->status.grants.size()));
+    auto& grants = root.add("permits given, not begun: " + std::to_string(ledger->status.grants.size()));
     for (const auto& g : ledger->status.grants) {
       if (grants.below.size() >= machines_told) {
         grants.add("... and " + std::to_string(ledger->status.grants.size() - machines_told) + " more");

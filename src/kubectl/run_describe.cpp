@@ -72,7 +72,7 @@ int cluster(const Session& s, const std::string& name) {
                workloads ? &*workloads : nullptr),
        (*found)->metadata);
   if (!ledger && ledger.error().code == Code::forbidden)
-    s.err << "note: you have no right to get its guardledger: permits under way are not shown\n";
+    s.err << "note: you have no right to get its guardledger: permits that were given are not shown\n";
   return exit_code::good;
 }
 
