@@ -13,6 +13,7 @@ cd "$ROOT"
 
 # Who writes: the actor (for all loops), the guard's account, the lease, events. The fleet plays hosts, and is no part of the operator.
 writers='reconcile/run/(actor|lease|events)\.cpp|controllers/guard/ledger_guard\.cpp|src/fleet/[a-z_]+\.cpp|src/kubectl/[a-z_]+\.cpp|src/agent/[a-z_]+\.cpp'
+# What asks by posting (reconcile/run/review.cpp): reviews of authorization.k8s.io, which store nothing. It makes the call, facts.cpp sends it.
 # Who only reads.
 readers='reconcile/run/(facts|connections|reference|list_items)\.cpp|reconcile/cache/(reflector|caches_sight)\.cpp'
 # What a seam is made of.

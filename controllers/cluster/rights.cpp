@@ -25,8 +25,7 @@ HostedLine said(const reconcile::Fact& answer) {
   if (!found) return unknown("a SelfSubjectRulesReview was answered with something else");
   if (found->missing.empty()) return {ConditionStatus::true_, api::reason::rights_complete, ""};
   const auto text = text_of(found->missing);
-  if (!found->complete)
-    return unknown("the API server can't list all rules (" + found->error + "); these were not among them: " + text);
+  if (!found->complete) return unknown("the API server can't list all rules (" + found->error + "); these were not among them: " + text);
   return {ConditionStatus::false_, api::reason::rights_missing, text + ". kubectl endstate rights prints what to apply"};
 }
 

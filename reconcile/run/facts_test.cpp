@@ -68,6 +68,12 @@ TEST_CASE("facts: a review is posted, and its answer is the fact", "[facts]") {
   REQUIRE(sent.size() == 1);
   CHECK(sent[0].verb == Verb::create);
   CHECK_FALSE(ask_facts(w.env, w.pool, {q}, w.facts, [] {}));  // young enough
+
+  q = {.id = "s", .resource = &secrets, .name_space = "ns", .max_age = 1h};
+  q.body = R"({"metadata":{"name":"x"}})";  // no review: a query never writes
+  const auto other = ask_facts(w.env, w.pool, {q}, w.facts, [] {});
+  CHECK(w.fact("s").body.error().code == Code::invalid);
+  CHECK(sent.size() == 1);
 }
 
 TEST_CASE("facts: an HTTP exchange, answered with its time, asked again when it is old", "[facts]") {
