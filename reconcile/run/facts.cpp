@@ -5,6 +5,7 @@
 
 #include "reconcile/run/list_items.hpp"
 #include "reconcile/run/reference.hpp"
+#include "reconcile/run/review.hpp"
 
 namespace reconcile {
 namespace {
@@ -114,8 +115,8 @@ Handle ask(Env& env, const HttpQuery& query, std::function<void(Result<HttpAnswe
 // A GET, a list as text, or what a review answers.
 Handle read_text(Env& env, const Query& q, std::function<void(Result<std::string>)> done) {
   Call call{.cluster = q.cluster, .resource = q.resource, .name_space = q.name_space, .name = q.name, .query = q.query, .path = q.path};
-  call.verb = !q.body.empty() ? Verb::create : q.resource && q.name.empty() ? Verb::list : Verb::get;
-  call.body = q.body;
+  call.verb = q.resource && q.name.empty() ? Verb::list : Verb::get;
+  if (!q.body.empty()) call = rules_review_call(q.cluster, q.body);
   call.timeout = query_timeout;
   auto reading = std::make_shared<Reading>();
   reading->list = call.verb == Verb::list;

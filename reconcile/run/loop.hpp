@@ -78,7 +78,7 @@ struct Query {
   std::string cluster{};
   const Resource* resource = nullptr;                 // null: `path`
   std::string name_space{}, name{}, query{}, path{};  // an empty name lists
-  std::string body{};                                 // posted instead: a review (authorization.k8s.io), which stores nothing
+  std::string body{};                                 // posted instead, as a SelfSubjectRulesReview and to nothing else (review.hpp)
   std::chrono::milliseconds max_age{1'000};           // an answer that is younger is used again
   // Of a list: each item is decoded at once into that kind's record (Fact::items), page by page, and its text is dropped: the pods of a
   // node are hundreds of KiB as they are sent. Null: the text as it came (Fact::body).
