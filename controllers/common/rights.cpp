@@ -95,9 +95,8 @@ const std::vector<Right>& business_rights() {
 }
 
 std::string rules_review() {
-  return json{{"apiVersion", "authorization.k8s.io/v1"},
-              {"kind", "SelfSubjectRulesReview"},
-              {"spec", {{"namespace", v1alpha1::system_namespace}}}}
+  return json{
+      {"apiVersion", "authorization.k8s.io/v1"}, {"kind", "SelfSubjectRulesReview"}, {"spec", {{"namespace", v1alpha1::system_namespace}}}}
       .dump();
 }
 

@@ -1,5 +1,5 @@
-// What endstate's identity must be allowed in a business cluster, as data, and what of it a SelfSubjectRulesReview says that it lacks. Pure.
-// The rules are those of manifests/rbac/operator.yaml below "business cluster"; e2e/scenarios/kubectl_test.sh holds the two together.
+// What endstate's identity must be allowed in a business cluster, as data, and what of it a SelfSubjectRulesReview says that it lacks.
+// Pure. The rules are those of manifests/rbac/operator.yaml below "business cluster"; e2e/scenarios/kubectl_test.sh holds the two together.
 #pragma once
 #include <optional>
 #include <string>
