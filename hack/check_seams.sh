@@ -13,8 +13,7 @@ cd "$ROOT"
 
 # Who writes: the actor (for all loops), the guard's account, the lease, events. The fleet plays hosts, and is no part of the operator.
 writers='reconcile/run/(actor|lease|events)\.cpp|controllers/guard/ledger_guard\.cpp|src/fleet/[a-z_]+\.cpp|src/kubectl/[a-z_]+\.cpp|src/agent/[a-z_]+\.cpp'
-# What asks by posting (reconcile/run/review.cpp): reviews of authorization.k8s.io, which store nothing. It makes the call, facts.cpp sends it.
-# Who only reads.
+# Who only reads. Facts may post a SelfSubjectRulesReview, which stores nothing: reconcile/run/review.cpp makes that call and no other.
 readers='reconcile/run/(facts|connections|reference|list_items)\.cpp|reconcile/cache/(reflector|caches_sight)\.cpp'
 # What a seam is made of.
 seams='reconcile/base/env\.hpp|reconcile/kube/curl_env\.[ch]pp|reconcile/sim/[a-z_]+\.[ch]pp'
@@ -28,6 +27,7 @@ mapfile -t callers < <(grep -lE '(\.|->)[[:space:]]*call[[:space:]]*\(' "${files
 complain_each "calls Env::call, and isn't one of the few that may (hack/check_seams.sh)" < <(printf '%s\n' "${callers[@]}" | grep -vxE "$writers|$readers|$seams" || true)
 mapfile -t reading < <(sources | grep -xE "$readers")
 complain_each "only reads, and names a verb that writes" < <(grep -lE 'Verb::(create|apply|update|merge_patch|json_patch|remove)\b' "${reading[@]}" || true)
+complain_each "makes another call than a SelfSubjectRulesReview" < <(grep -nE '&|Resource ' reconcile/run/review.cpp | grep -vE 'Resource reviews\{"authorization\.k8s\.io", "v1", "selfsubjectrulesreviews", |\.resource = &reviews,' || true)
 ((status == 0)) || fail "an API call goes around the actor"
 
 # Sums of stored times in the plans of machines and sets. Not the preview, which plays a world of its own, nor the pool, which knows no stored ones.

@@ -14,13 +14,19 @@ using api::ConditionStatus;
 
 namespace {
 
-constexpr reconcile::Resource reviews{"authorization.k8s.io", "v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview", false};
 constexpr std::chrono::milliseconds while_complete = 1h, while_not = 1min;
 
 HostedLine unknown(const std::string& message) { return {ConditionStatus::unknown, api::reason::rights_unknown, message}; }
 
+// A refusal is told in the API server's words. What the network says has times in it that differ from one try to the next: each would be a
+// write.
+std::string why_not(const reconcile::Error& error) {
+  const bool refused = error.code == reconcile::Code::forbidden || error.code == reconcile::Code::invalid;
+  return refused ? ": " + error.message : error.reason.empty() ? "" : ": " + error.reason;
+}
+
 HostedLine said(const reconcile::Fact& answer) {
-  if (!answer.body) return unknown("a SelfSubjectRulesReview was not answered: " + answer.body.error().message);
+  if (!answer.body) return unknown("a SelfSubjectRulesReview was not answered" + why_not(answer.body.error()));
   const auto found = find_missing_rights(*answer.body);
   if (!found) return unknown("a SelfSubjectRulesReview was answered with something else");
   if (found->missing.empty()) return {ConditionStatus::true_, api::reason::rights_complete, ""};
@@ -37,10 +43,12 @@ RightsPlan plan_rights(const api::Cluster& cluster, bool connected, const reconc
   RightsPlan out;
   if (answer) out.line = said(*answer);
   const auto age = !answer ? 0ms : out.line->status == ConditionStatus::true_ ? while_complete : while_not;
-  out.query = reconcile::Query{.id = std::string(rights_question), .cluster = connection_of(cluster), .resource = &reviews};
+  out.query = reconcile::Query{.id = std::string(rights_question), .cluster = connection_of(cluster)};
   out.query->body = rules_review();
   out.query->max_age = age;
-  if (answer) out.again = std::max<std::chrono::milliseconds>(1s, age - std::chrono::floor<std::chrono::milliseconds>(now - answer->time));
+  // Without an answer too: one that came just before new credentials is too young to be asked for again at once.
+  const auto old = answer ? std::chrono::floor<std::chrono::milliseconds>(now - answer->time) : 0ms;
+  out.again = std::max<std::chrono::milliseconds>(1s, age - old);
   return out;
 }
 

@@ -37,6 +37,7 @@ TEST_CASE("rights: asked at connect, hourly, and each minute while something is 
   CHECK(first.query->body.find("SelfSubjectRulesReview") != std::string::npos);
   CHECK_FALSE(first.line);
   CHECK(first.query->max_age == 0ms);  // what was answered to other credentials isn't used
+  CHECK(first.again == 1s);            // nor does it keep from being asked, when it is too young to be asked for at once
 
   const auto good = fact(std::string(everything)), bad = fact(std::string(nothing));
   CHECK(plan_rights(c, true, &good, start).query->max_age == 1h);
@@ -57,6 +58,7 @@ TEST_CASE("rights: what the condition says", "[rights]") {
       {std::string(some), ConditionStatus::unknown, "RightsUnknown", "webhook"},
       {std::string("<html>"), ConditionStatus::unknown, "RightsUnknown", "something else"},
       {reconcile::fail(reconcile::Code::forbidden, "may not"), ConditionStatus::unknown, "RightsUnknown", "may not"},
+      {reconcile::fail(reconcile::Code::unavailable, "x"), ConditionStatus::unknown, "RightsUnknown", "not answered"},
   };
   for (const auto& row : table) {
     const auto answer = fact(row.answer);
@@ -68,6 +70,12 @@ TEST_CASE("rights: what the condition says", "[rights]") {
     CHECK(line->message.find(row.part) != std::string::npos);
     CHECK(line->message.size() < 1024);
   }
+}
+
+TEST_CASE("rights: a network that fails in other words each time is no news", "[rights]") {
+  const auto first = fact(reconcile::fail(reconcile::Code::maybe_done, "timed out after 10001 milliseconds"));
+  const auto second = fact(reconcile::fail(reconcile::Code::maybe_done, "timed out after 10002 milliseconds"));
+  CHECK(plan_rights(external(), true, &first, start).line->message == plan_rights(external(), true, &second, start).line->message);
 }
 
 TEST_CASE("rights: who isn't asked", "[rights]") {

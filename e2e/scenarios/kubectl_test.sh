@@ -263,6 +263,20 @@ far_as "$work/far.kubeconfig"
 far_rights() { until_ "$1" condition_is "$2" "$3"; }
 condition_is() { kubectl_admin get cluster.endstate.dev far -o json | jq -e --arg status "$1" --arg reason "$2" '.status.conditions[]? | select(.type == "RightsComplete" and .status == $status and .reason == $reason)'; }
 check "rights: the Cluster says that they are complete" far_rights 30 True RightsComplete
+says_missing() { kubectl_admin get cluster.endstate.dev far -o json | jq -e --arg text "$1" '.status.conditions[]? | select(.type == "RightsComplete" and .status == "False" and (.message | contains($text)))'; }
+# A rule is taken out of an operator's role and put back: of a copy, for the operator that runs needs its own.
+kubectl_admin create serviceaccount almost >/dev/null
+kubectl_admin get clusterrole endstate-operator -o json | jq '{apiVersion, kind, metadata: {name: "almost"}, rules}' >"$work/almost.json"
+kubectl_admin create -f "$work/almost.json" >/dev/null
+kubectl_admin create clusterrolebinding almost --clusterrole=almost --serviceaccount=default:almost >/dev/null
+kubectl_admin create rolebinding almost -n endstate-system --role=endstate-operator --serviceaccount=default:almost >/dev/null
+jq --arg token "$(kubectl_admin create token almost)" '.users[0].user = {token: $token}' "$work/far.kubeconfig" >"$work/almost.kubeconfig"
+jq '.rules |= map(select(.resources != ["volumeattachments"]))' "$work/almost.json" | kubectl_admin replace -f - >/dev/null
+far_as "$work/almost.kubeconfig"
+check "rights: a rule that is taken out of the role is named" until_ 90 says_missing "volumeattachments (list)" # a Secret is read each minute
+kubectl_admin replace -f "$work/almost.json" >/dev/null
+check "rights: and when it is put back they are complete" far_rights 90 True RightsComplete # what is missing is asked for each minute
+far_as "$work/far.kubeconfig"
 check "rights: the operator's own role lacks nothing" gives 0 "may do all that it must" endstate rights far
 kubectl_admin create serviceaccount nobody >/dev/null
 jq --arg token "$(kubectl_admin create token nobody)" '.users[0].user = {token: $token}' "$work/far.kubeconfig" >"$work/nobody.kubeconfig"

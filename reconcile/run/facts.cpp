@@ -116,11 +116,7 @@ Handle ask(Env& env, const HttpQuery& query, std::function<void(Result<HttpAnswe
 Handle read_text(Env& env, const Query& q, std::function<void(Result<std::string>)> done) {
   Call call{.cluster = q.cluster, .resource = q.resource, .name_space = q.name_space, .name = q.name, .query = q.query, .path = q.path};
   call.verb = q.resource && q.name.empty() ? Verb::list : Verb::get;
-  if (!q.body.empty()) {
-    auto review = review_call(q.cluster, q.resource, q.body);
-    if (!review) return env.at(env.now().mono, [done = std::move(done), error = review.error()] { done(fail(error)); });
-    call = std::move(*review);
-  }
+  if (!q.body.empty()) call = rules_review_call(q.cluster, q.body);
   call.timeout = query_timeout;
   auto reading = std::make_shared<Reading>();
   reading->list = call.verb == Verb::list;

@@ -1,11 +1,12 @@
 #include "reconcile/run/review.hpp"
 
+#include <utility>
+
 namespace reconcile {
 
-Result<Call> review_call(const std::string& cluster, const Resource* resource, std::string body) {
-  if (!resource || resource->group != "authorization.k8s.io")
-    return fail(Code::invalid, "a query posts reviews of authorization.k8s.io and nothing else");
-  return Call{.cluster = cluster, .verb = Verb::create, .resource = resource, .body = std::move(body)};
+Call rules_review_call(std::string cluster, std::string body) {
+  static constexpr Resource reviews{"authorization.k8s.io", "v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview", false};
+  return {.cluster = std::move(cluster), .verb = Verb::create, .resource = &reviews, .body = std::move(body)};
 }
 
 }  // namespace reconcile

@@ -1,10 +1,10 @@
-// Reviews: questions that an API server wants posted (authorization.k8s.io: SelfSubjectRulesReview). They store nothing.
+// The one call of a fact that is posted: a SelfSubjectRulesReview, which stores nothing. To nothing else can a query post: what writes is
+// the actor's (hack/check_seams.sh).
 #pragma once
 #include "reconcile/base/env.hpp"
 
 namespace reconcile {
 
-// The call that asks: Code::invalid for what isn't such a review, so that a query can never write.
-Result<Call> review_call(const std::string& cluster, const Resource* resource, std::string body);
+Call rules_review_call(std::string cluster, std::string body);
 
 }  // namespace reconcile

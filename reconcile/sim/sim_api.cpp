@@ -597,6 +597,10 @@ SimServer::Reply SimApi::serve(const Call& call) {
     const auto object = get(*call.resource, call.name_space, call.name);
     return object ? Reply{{}, {*object}} : Reply{fail(Impl::not_found(call)), {}};
   }
+  if (review && call.verb == Verb::create && call.resource->group == "authorization.k8s.io") {
+    auto answer = review(call);
+    return answer ? Reply{{}, {std::move(*answer)}} : Reply{fail(std::move(answer.error())), {}};
+  }
   auto done = impl_->write(call);
   if (!done) return {fail(std::move(done.error())), {}};
   const auto query = parse_query(call.query);
