@@ -283,7 +283,6 @@ jq --arg token "$(kubectl_admin create token nobody)" '.users[0].user = {token: 
 far_as "$work/nobody.kubeconfig"
 check "rights: what is missing comes as YAML" gives 1 "resources: [pods/eviction]" endstate rights far
 endstate rights far >"$work/missing.yaml" 2>/dev/null || true
-check "rights: with another identity the Cluster says what is missing" far_rights 90 False RightsMissing # a Secret is read each minute
 check "and can be applied as it is" kubectl_admin apply --dry-run=server -f "$work/missing.yaml"
 kubectl_admin delete cluster.endstate.dev far --wait=false >/dev/null
 
