@@ -6,7 +6,7 @@
 #include "controllers/cluster/loop.hpp"
 #include "controllers/guard/disruptive.hpp"
 #include "reconcile/cache/caches.hpp"
-#include "reconcile/kube/core.hpp"
+#include "reconcile/kube/secret.hpp"
 #include "reconcile/run/manager.hpp"
 #include "reconcile/sim/seeds.hpp"
 #include "reconcile/sim/sim_api.hpp"
@@ -45,7 +45,7 @@ struct World {
       ++asked;
       return answer;
     };
-    must(resource_of<Secret>, {{"metadata", {{"name", "far"}}}, {"data", {{"value", "a3ViZWNvbmZpZw=="}}}});
+    must(resource_of<SecretData>, {{"metadata", {{"name", "far"}}}, {"data", {{"value", "a3ViZWNvbmZpZw=="}}}});
     must(resource_of<api::Cluster>, {{"metadata", {{"name", "far"}, {"finalizers", {"endstate.dev/cluster"}}}},
                                      {"spec", {{"controlPlane", {{"type", "External"}, {"kubeconfigSecret", {{"name", "far"}}}}}}}});
     env.serve("", meta);

@@ -66,7 +66,7 @@ class SimApi final : public SimServer {
 
   // Looks at every write before it is done (admission); `object` is what would be stored (a remove: what would go). An error refuses it.
   std::function<std::optional<Error>(const Call& call, const std::string& object)> admit;
-  // Answers what is posted to authorization.k8s.io: reviews, which store nothing.
+  // Answers what is posted to authorization.k8s.io: reviews, which store nothing. Null: as an administrator is answered.
   std::function<Result<std::string>(const Call& call)> review;
   // A PodDisruptionBudget: an error (Code::throttled) refuses the eviction of that pod.
   std::function<std::optional<Error>(const std::string& pod)> evict;

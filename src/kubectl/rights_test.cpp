@@ -5,6 +5,7 @@
 
 #include "reconcile/json/yaml.hpp"
 
+using namespace endstate;
 using namespace endstate::kubectl;
 using nlohmann::json;
 
