@@ -8,7 +8,7 @@
 
 namespace endstate::machine {
 
-using reconcile::Action, reconcile::kind_of, reconcile::quote, reconcile::Verb;
+using reconcile::Action, reconcile::kind_of, reconcile::Verb;
 
 namespace {
 
