@@ -76,7 +76,8 @@ RightsPlan rights(const Snapshot& s) {
 
 class Writer {
  public:
-  Writer(const Snapshot& s, const Deletion& deletion, const HostedPlan* hosted) : s_(s), deletion_(deletion), hosted_(hosted) {}
+  Writer(const Snapshot& s, const Deletion& deletion, const HostedPlan* hosted, const RightsPlan& rights)
+      : s_(s), deletion_(deletion), hosted_(hosted), rights_(rights) {}
 
   api::ClusterStatus run() {
     const auto link = connected(s_);
@@ -132,8 +133,8 @@ class Writer {
   void rights_complete() {
     if (!s_.cluster->spec.control_plane.kubeconfig_secret) return;
     const auto* old = reconcile::find_condition(s_.cluster->status.conditions, api::condition::rights_complete);
-    if (const auto now = rights(s_).line)
-      set(api::condition::rights_complete, line(*now));
+    if (rights_.line)
+      set(api::condition::rights_complete, line(*rights_.line));
     else if (old)
       set(api::condition::rights_complete, {old->status, old->reason, old->message.str()});
   }
@@ -223,6 +224,7 @@ class Writer {
   const Snapshot& s_;
   const Deletion& deletion_;
   const HostedPlan* hosted_;  // null: External, or it is deleted
+  const RightsPlan& rights_;
   api::ClusterStatus status_;
 };
 
@@ -333,7 +335,7 @@ Planned plan_in_full(const Snapshot& s) {
   const bool ours = meta.has_finalizer(api::finalizer::cluster);
   // Nothing of it was made yet, and nothing would take the finalizer off.
   if (is_off(s) && !ours && !meta.deleting()) {
-    write_status(s, Writer(s, {}, nullptr).run(), out);
+    write_status(s, Writer(s, {}, nullptr, {}).run(), out);
     return out;
   }
   if (!meta.deleting() && !ours) {
@@ -383,7 +385,7 @@ Planned plan_in_full(const Snapshot& s) {
   auto glass = plan_break_glass(*s.cluster, s.now);
   for (auto& event : glass.events) out.plan.events.push_back(std::move(event));
   if (glass.again) out.plan.again = std::min(out.plan.again.value_or(*glass.again), *glass.again);
-  if (!deletion.done) write_status(s, Writer(s, deletion, hosted ? &*hosted : nullptr).run(), out);
+  if (!deletion.done) write_status(s, Writer(s, deletion, hosted ? &*hosted : nullptr, asked).run(), out);
   look_for_gap(s, out);
   return out;
 }
